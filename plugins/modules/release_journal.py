@@ -1,0 +1,182 @@
+#!/usr/bin/python
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The history of one app in one environment."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_journal
+short_description: Append to, or read, the journal of the releases of one app
+version_added: "1.0.0"
+author:
+  - The baton.release founders (@baton-release)
+description:
+  - The journal is an append-only file of JSON lines on the state host. It says which version was released when, by whom, from what,
+    and how it ended; a rollback is allowed only to a version that the journal, or the release's own mark, calls verified.
+extends_documentation_fragment:
+  - baton.release.attributes
+  - baton.release.fence
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+options:
+  state:
+    description: V(present) appends the event; V(gathered) only reads.
+    type: str
+    choices: [present, gathered]
+    default: gathered
+  event:
+    description: What happened to the run of the lease O(token). Required for O(state=present). A run has each event once.
+    type: str
+    choices: [started, finished]
+  record:
+    description: What is worth knowing of the run. Required for O(state=present).
+    type: dict
+    suboptions:
+      action:
+        description: What the run does.
+        type: str
+        choices: [release, rollback]
+      version:
+        description: The version that the run brings to traffic.
+        type: str
+      from_version:
+        description: The version that was live before.
+        type: str
+      slot:
+        description: The slot that V(version) runs in.
+        type: str
+      mode:
+        description: How the version comes to traffic, as the plan named it.
+        type: str
+      outcome:
+        description:
+          - V(verified) means that the version is live and was proven; V(reverted), that traffic went back; V(abandoned), that traffic never
+            moved; V(unknown), that it could not be told what is live; V(failed), that the version is live but not proven.
+        type: str
+        choices: [verified, reverted, abandoned, failed, unknown]
+      detail:
+        description: Why it ended so.
+        type: str
+      owner:
+        description: Who ran it.
+        type: str
+      reason:
+        description: Why it was run.
+        type: str
+      sha256:
+        description: The artifact's SHA-256.
+        type: str
+      schema:
+        description: The schema's revisions after the run.
+        type: list
+        elements: str
+      contract:
+        description: Revisions applied by the run that the version before does not survive.
+        type: list
+        elements: str
+  limit:
+    description: How many runs to return at the most, newest first; 0 for all.
+    type: int
+    default: 20
+"""
+
+EXAMPLES = r"""
+- name: Write down that the release has begun
+  baton.release.release_journal:
+    state_dir: /var/lib/baton/shop
+    token: 7
+    state: present
+    event: started
+    record:
+      action: release
+      version: v1.1.0
+      from_version: v1.0.0
+      slot: green
+
+- name: Read the last ten runs
+  baton.release.release_journal:
+    state_dir: /var/lib/baton/shop
+    limit: 10
+  register: journal
+"""
+
+RETURN = r"""
+runs:
+  description: The runs, newest first, each with what its events said together. A run without an end has the outcome V(unfinished).
+  returned: always
+  type: list
+  elements: dict
+verified:
+  description: The versions that a run ended with as verified, newest first, each once.
+  returned: always
+  type: list
+  elements: str
+lease:
+  description: The lock, which lies beside the journal, as M(baton.release.release_lock) returns it.
+  returned: always
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baton.release.plugins.module_utils import journal, lease
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced
+
+TEXT = {"type": "str"}
+RECORD: dict[str, dict[str, Any]] = {
+    "action": {"type": "str", "choices": ["release", "rollback"]},
+    "version": TEXT,
+    "from_version": TEXT,
+    "slot": TEXT,
+    "mode": TEXT,
+    "outcome": {"type": "str", "choices": ["verified", "reverted", "abandoned", "failed", "unknown"]},
+    "detail": TEXT,
+    "owner": TEXT,
+    "reason": TEXT,
+    "sha256": TEXT,
+    "schema": {"type": "list", "elements": "str"},
+    "contract": {"type": "list", "elements": "str"},
+}
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    **FENCE_OPTIONS,
+    "state": {"type": "str", "choices": ["present", "gathered"], "default": "gathered"},
+    "event": {"type": "str", "choices": ["started", "finished"]},
+    "record": {"type": "dict", "options": RECORD},
+    "limit": {"type": "int", "default": 20},
+}
+
+
+def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
+    """Append the event where wanted, and return the module's result."""
+    directory, changed = params["state_dir"], False
+    if params["state"] == "present":
+        event = {"token": params["token"], "event": params["event"], **params["record"]}
+        with fenced(directory, params["token"], check_mode=check_mode):
+            changed = journal.append(directory, event, check_mode=check_mode)
+    runs = journal.fold(journal.read(directory))
+    verified = dict.fromkeys(one["version"] for one in runs if one["outcome"] == "verified" and one.get("version"))
+    return {"changed": changed, "runs": runs[: params["limit"] or None], "verified": list(verified), "lease": lease.gather(directory)}
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC,
+        required_if=[("state", "present", ["event", "record", "token"])],
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module.params, check_mode=module.check_mode)
+    except BatonError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
