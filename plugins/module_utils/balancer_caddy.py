@@ -1,0 +1,88 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""What a Caddy, configured by this collection's role ``caddy``, says about its pools.
+
+Caddy looks the live slot up in a file at every request, so a switch needs nothing of Caddy itself: each change of its
+configuration restarts its listeners and loses requests. Its admin endpoint is only read here. It does not say which servers its
+health checks hold to be up, so that is asked through the preview listener of each slot, which leads through the very pool that
+traffic uses and names the server that answered.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import typing
+import urllib.parse
+from dataclasses import dataclass
+
+__all__ = ["Caddy"]
+
+SERVER_HEADER = "X-Baton-Server"
+PROBES_PER_SERVER = 12
+"""Requests for each server of a pool after which one that never answered counts as down. Public traffic shares the pool's round
+robin, so which server a probe meets is as good as random: 12 n probes miss one of n live servers less than once in 100,000 times."""
+
+
+@dataclass(frozen=True)
+class Caddy:
+    """One Caddy: its admin endpoint, the app's name in its configuration, and the preview address of each slot."""
+
+    admin: str
+    app_name: str
+    preview: typing.Mapping[str, str]
+    health_path: str
+    timeout: float = 5.0
+
+    def pools(self) -> dict[str, typing.Any] | None:
+        """Return ``{slot: {servers, up, in_flight}}``, or None when this Caddy does not answer as configured."""
+        try:
+            in_flight = {one["address"]: one["num_requests"] for one in self._admin("/reverse_proxy/upstreams")}
+            pools = {}
+            for slot in self.preview:
+                servers = [one["dial"] for one in self._admin(f"/id/{self.app_name}_{slot}/upstreams")]
+                answering = self._answering(slot, len(servers))
+                pools[slot] = {
+                    "servers": servers,
+                    "up": [server for server in servers if server in answering],
+                    "in_flight": sum(in_flight.get(server, 0) for server in servers),
+                }
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+            return None
+        return pools
+
+    def _admin(self, path: str) -> typing.Any:
+        connection = self._connect(self.admin)
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            response = connection.getresponse()
+            body = response.read(1 << 20)
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            raise ValueError(f"{path} answered {response.status}")
+        return json.loads(body)
+
+    def _answering(self, slot: str, servers: int) -> set[str]:
+        """Ask the slot's preview until every server has answered well, or enough to know that one does not."""
+        answered: set[str] = set()
+        deadline = time.monotonic() + self.timeout
+        connection = self._connect(self.preview[slot])
+        try:
+            for _ in range(PROBES_PER_SERVER * servers):
+                connection.request("GET", self.health_path)
+                response = connection.getresponse()
+                response.read(1 << 16)
+                server = response.getheader(SERVER_HEADER)
+                if response.status == http.client.OK and server:
+                    answered.add(server)
+                if len(answered) == servers or not server or time.monotonic() > deadline:
+                    break  # all are up; or Caddy itself answered, because none is; or it takes too long to tell
+        finally:
+            connection.close()
+        return answered
+
+    def _connect(self, url: str) -> http.client.HTTPConnection:
+        parts = urllib.parse.urlsplit(url)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=self.timeout)

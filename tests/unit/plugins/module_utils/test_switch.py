@@ -1,0 +1,132 @@
+"""The switch: a compare-and-swap that two writers cannot both win."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe, switch
+
+
+class Pools:
+    """A balancer whose pools are what the test says: one answer after the other, the last one for ever."""
+
+    def __init__(self, *answers: dict[str, Any] | None) -> None:
+        self.answers = list(answers)
+
+    def pools(self) -> dict[str, Any] | None:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def pool(*up: str, servers: tuple[str, ...] = ("a:1", "b:1")) -> dict[str, Any]:
+    return {slot: {"servers": list(servers), "up": list(up), "in_flight": 0} for slot in ("blue", "green")}
+
+
+BOTH_UP = Pools(pool("a:1", "b:1"))
+
+
+def change(directory: Path, slot: str, expected: str | None = None, *, token: int | None = None, **more: Any) -> dict[str, Any]:
+    return switch(BOTH_UP, Wanted(slot, expected, **more), state_dir=directory, token=token)
+
+
+def test_the_first_switch_comes_from_nothing(tmp_path: Path) -> None:
+    result = change(tmp_path, "blue", "none")
+    assert (result["changed"], result["live"], result["previous"]) == (True, "blue", "none")
+    assert (tmp_path / "live").read_text() == "blue"  # no newline: it is what the balancer compares with
+
+
+def test_what_is_live_already_is_no_change(tmp_path: Path) -> None:
+    change(tmp_path, "blue")
+    assert change(tmp_path, "blue")["changed"] is False
+
+
+def test_the_previous_slot_is_known(tmp_path: Path) -> None:
+    change(tmp_path, "blue")
+    assert change(tmp_path, "green", "blue")["previous"] == "blue"
+
+
+@pytest.mark.parametrize("expected", ["blue", "none"])
+def test_another_slot_than_expected_is_refused(tmp_path: Path, expected: str) -> None:
+    change(tmp_path, "green")
+    with pytest.raises(BatonError, match="green is live"):
+        change(tmp_path, "blue" if expected == "none" else "green", expected)
+    assert (tmp_path / "live").read_text() == "green"
+
+
+def test_going_back_takes_whatever_is_live(tmp_path: Path) -> None:
+    change(tmp_path, "green")
+    assert change(tmp_path, "blue")["changed"] is True
+
+
+def test_a_switch_that_was_cut_off_can_be_repeated_under_its_own_lease(tmp_path: Path) -> None:
+    change(tmp_path, "green", "none", token=3)
+    assert change(tmp_path, "green", "none", token=3)["changed"] is False
+
+
+def test_an_older_lease_is_refused(tmp_path: Path) -> None:
+    change(tmp_path, "green", token=4)
+    with pytest.raises(BatonError, match="has seen lease 4"):
+        change(tmp_path, "blue", token=3)
+
+
+def _race(directory: Path, start: Any, results: Any) -> None:
+    start.wait()
+    try:
+        results.put(change(directory, "green", "blue")["changed"])
+    except BatonError:
+        results.put("refused")
+
+
+def test_of_eight_writers_that_expect_the_same_one_wins(tmp_path: Path) -> None:
+    change(tmp_path, "blue")
+    context = multiprocessing.get_context("fork")
+    start, results = context.Event(), context.Queue()
+    writers = [context.Process(target=_race, args=(tmp_path, start, results)) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    start.set()
+    outcomes = [results.get(timeout=20) for _ in writers]
+    for writer in writers:
+        writer.join()
+    assert sorted(map(str, outcomes)) == ["True"] + ["refused"] * 7
+
+
+def test_a_pool_that_is_not_up_gets_no_traffic(tmp_path: Path) -> None:
+    balancer = Pools(pool("a:1"))
+    with pytest.raises(BatonError, match="at least 2 servers up") as refusal:
+        switch(balancer, Wanted("green", min_up=2, wait=0), state_dir=tmp_path, token=None)
+    assert "['a:1'] up" in str(refusal.value)
+    assert not (tmp_path / "live").exists()
+
+
+def test_a_pool_that_comes_up_in_time_is_waited_for(tmp_path: Path) -> None:
+    balancer = Pools(None, pool("a:1"), pool("a:1", "b:1"))
+    assert switch(balancer, Wanted("green", min_up=2, wait=5), state_dir=tmp_path, token=None)["changed"]
+
+
+def test_a_silent_balancer_gets_no_switch_unless_nothing_is_asked_of_it(tmp_path: Path) -> None:
+    with pytest.raises(BatonError, match="does not answer"):
+        switch(Pools(None), Wanted("green", wait=0), state_dir=tmp_path, token=None)
+    assert switch(Pools(None), Wanted("green", min_up=0), state_dir=tmp_path, token=None)["answering"] is False
+
+
+def test_check_mode_says_and_does_nothing(tmp_path: Path) -> None:
+    result = switch(BOTH_UP, Wanted("blue"), state_dir=tmp_path / "new", token=1, check_mode=True)
+    assert (result["changed"], result["live"]) == (True, "blue")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_that_names_no_slot_is_said(tmp_path: Path) -> None:
+    (tmp_path / "live").write_text("purple")
+    with pytest.raises(BatonError, match="purple"):
+        observe(BOTH_UP, tmp_path)
+
+
+def test_a_record_that_disagrees_with_the_file_is_not_believed(tmp_path: Path) -> None:
+    change(tmp_path, "blue")
+    change(tmp_path, "green")
+    (tmp_path / "live").write_text("blue")  # a switch that was cut off after its record was written
+    assert observe(BOTH_UP, tmp_path)["previous"] == "none"
