@@ -1,0 +1,39 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The controller's part of app_slot: it brings the artifact along where it lies on the controller.
+
+A copy task of its own would cost two more starts of Python on every host, and a directory to make first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+__all__ = ["ActionModule"]
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+    """Copy ``artifact_src`` into the task's temporary directory on the host, then run the module."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the module's result."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = {**self._task.args}
+        source = arguments.pop("artifact_src", None)
+        # An artifact that is missing here is no error yet: the release may be installed on the host already.
+        if source and Path(source).is_file() and not self._task.check_mode:
+            arguments["artifact"] = self._bring(Path(source))
+        result.update(self._execute_module(module_name="baton.release.app_slot", module_args=arguments, task_vars=task_vars))
+        return result
+
+    def _bring(self, source: Path) -> str:
+        directory = self._connection._shell.tmpdir or self._make_tmp_path()  # noqa: SLF001  # what ansible.builtin.copy does
+        remote: str = self._connection._shell.join_path(directory, source.name)  # noqa: SLF001  # same
+        self._transfer_file(str(source), remote)
+        self._fixup_perms2((directory, remote))
+        return remote

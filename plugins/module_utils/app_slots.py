@@ -1,0 +1,228 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""One slot on one app host: which release it holds, what that release is given, and whether it runs.
+
+``<app_root>/slots/<slot>/`` holds ``env`` (0600, what the operator configured), ``secrets.env`` (0600, from secret_fetch), ``run``
+(what the runtime starts, and what a person can start by hand) and ``slot.json``, which says what the slot was given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import socket
+import time
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.baton.release.plugins.module_utils import envfile
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.files import read_json, read_text, write_atomically, write_json
+from ansible_collections.baton.release.plugins.module_utils.releases import Releases
+from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor, log_tail
+from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, other
+
+__all__ = ["Slot", "Spec", "gather"]
+
+POLL_SECONDS = 0.1
+RUN = """\
+#!/bin/sh
+# Written by baton.release.app_slot: how {app_name} {version} runs in slot {slot}.
+set -a
+{sources}
+set +a
+exec {command}
+"""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the operator wants of a slot."""
+
+    app_name: str
+    app_root: Path
+    slot: str
+    port: int = 0
+    instance: str = ""
+    version: str = ""
+    command: tuple[str, ...] = ()
+    environment: typing.Mapping[str, str] = field(default_factory=dict)
+    stop_seconds: int = 30
+    start_seconds: float = 60.0
+
+
+class Slot:
+    """One slot, and what can be done with it."""
+
+    def __init__(self, spec: Spec, runtime: Supervisor) -> None:
+        """Look at the slot of ``spec``; nothing of it need exist."""
+        self.spec = spec
+        self.runtime = runtime
+        self.releases = Releases(spec.app_root)
+        self.directory = spec.app_root / "slots" / spec.slot
+        self.unit = f"{spec.app_name}-{spec.slot}"
+        self.log = self.directory / "log" / "app.log"
+
+    def record(self) -> dict[str, typing.Any]:
+        """Return what the slot was given: ``{version, inputs, started}``; empty when nothing."""
+        return read_json(self.directory / "slot.json") or {}
+
+    def observe(self) -> dict[str, typing.Any]:
+        """Return the slot as it is: version, runtime state, pid, and whether it runs with what it was last given."""
+        record, process = self.record(), self.runtime.state(self.unit)
+        running = process["state"] in ("running", "starting")
+        return {
+            "version": record.get("version", ""),
+            **process,
+            "current": bool(running and record.get("started") and record["started"] == record.get("inputs")),
+        }
+
+    def prepare(self, *, check_mode: bool) -> bool:
+        """Give the slot its release, environment and start script, not started; say whether anything changed.
+
+        A slot that runs something else is stopped first, so that a restart by its runtime cannot mix old and new.
+        """
+        inputs = self._inputs()
+        if self.record().get("inputs") == inputs:
+            return False
+        if not check_mode:
+            self.runtime.stop(self.unit)
+            env = {**self.spec.environment, **self._own_environment()}
+            write_atomically(self.directory / "env", envfile.render(env), mode=0o600)
+            write_atomically(self.directory / "run", self._run_script(), mode=0o700)
+            write_json(self.directory / "slot.json", {"version": self.spec.version, "inputs": inputs})
+        return True
+
+    def start(self, *, check_mode: bool) -> bool:
+        """Have the slot run with what it was given, its port open; say whether it had to be started.
+
+        Raises:
+            BatonError: nothing was prepared, the port is taken, or the program does not come up in time.
+        """
+        record = self.record()
+        if self.observe()["current"] and self._listening():
+            return False
+        if check_mode:
+            return True
+        if record.get("version") != self.spec.version:
+            raise BatonError(
+                found=f"slot {self.spec.slot} holds {record.get('version') or 'nothing'}",
+                expected=f"{self.spec.version}, prepared",
+                fix="run app_slot with state=present first",
+            )
+        self.runtime.stop(self.unit)
+        self._refuse_taken_port()
+        self.runtime.start(
+            self.unit,
+            command=self.directory / "run",
+            directory=self.releases.path(self.spec.version),
+            log=self.log,
+            stop_seconds=self.spec.stop_seconds,
+        )
+        self._await_port()
+        write_json(self.directory / "slot.json", {**record, "started": record["inputs"], "started_at": time.time()})
+        return True
+
+    def stop(self, *, check_mode: bool) -> bool:
+        """Have the slot not run; say whether it had to be stopped."""
+        known = self.runtime.state(self.unit)["state"] != "absent"
+        if known and not check_mode:
+            self.runtime.stop(self.unit)
+        return known
+
+    def remove(self, *, check_mode: bool) -> bool:
+        """Remove what the slot was given; say whether there was anything. The slot must be stopped."""
+        there = self.directory.exists()
+        if there and not check_mode:
+            shutil.rmtree(self.directory)
+        return there
+
+    def prune(self, *, keep: int, check_mode: bool) -> list[str]:
+        """Remove old releases that no slot holds; return their versions."""
+        beside = Slot(Spec(self.spec.app_name, self.spec.app_root, other(self.spec.slot)), self.runtime)
+        needed = {self.record().get("version", ""), beside.record().get("version", "")}
+        return self.releases.prune(keep=keep, needed=needed, check_mode=check_mode)
+
+    def _own_environment(self) -> dict[str, str]:
+        return {
+            "PORT": str(self.spec.port),
+            "BATON_INSTANCE": self.spec.instance,
+            "BATON_SLOT": self.spec.slot,
+            "BATON_VERSION": self.spec.version,
+        }
+
+    def _run_script(self) -> str:
+        files = [path for path in (self.directory / "env", self.directory / "secrets.env") if path.name == "env" or path.exists()]
+        return RUN.format(
+            app_name=self.spec.app_name,
+            version=self.spec.version,
+            slot=self.spec.slot,
+            sources="\n".join(f". {shlex.quote(str(path))}" for path in files),
+            command=" ".join(shlex.quote(word) for word in self.spec.command),
+        )
+
+    def _inputs(self) -> str:
+        """Return a digest of all that the process would be given; another digest means it must be started anew."""
+        release = self.releases.mark(self.spec.version) or {}
+        parts = (
+            release.get("sha256", ""),
+            str(self.spec.app_root),
+            self._run_script(),
+            envfile.render({**self.spec.environment, **self._own_environment()}),
+            read_text(self.directory / "secrets.env") or "",
+            str(self.spec.stop_seconds),
+        )
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def _listening(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1.0)
+            return probe.connect_ex(("127.0.0.1", self.spec.port)) == 0
+
+    def _refuse_taken_port(self) -> None:
+        with socket.socket() as probe:
+            # As servers do: a connection that lingers in TIME_WAIT is no owner of the port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", self.spec.port))
+            except OSError as error:
+                raise BatonError(
+                    found=f"port {self.spec.port} of slot {self.spec.slot} on this host: {os.strerror(error.errno or 0)}",
+                    expected="a free port for the slot",
+                    fix=f"end the process that listens there (ss -ltnp 'sport = :{self.spec.port}'), or correct app_slots",
+                ) from error
+
+    def _await_port(self) -> None:
+        deadline = time.monotonic() + self.spec.start_seconds
+        while not self._listening():
+            process = self.runtime.state(self.unit)
+            if process["state"] in ("failing", "stopped", "absent") or time.monotonic() > deadline:
+                raise BatonError(
+                    found=f"{self.unit} is {process['state']} {process['detail']}".rstrip()
+                    + f" and port {self.spec.port} is closed; the end of {self.log}:\n{self._masked_tail()}\n",
+                    expected=f"that {self.spec.version} listens on it within {self.spec.start_seconds:g} s",
+                    fix="traffic was not touched; mend the version, its configuration or its secrets, and release again",
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _masked_tail(self) -> str:
+        tail = log_tail(self.log)
+        secrets = envfile.parse(read_text(self.directory / "secrets.env") or "").values()
+        for secret in sorted(secrets, key=len, reverse=True):
+            tail = tail.replace(secret, "********") if secret else tail
+        return tail
+
+
+def gather(app_name: str, app_root: Path, runtime: Supervisor) -> dict[str, typing.Any]:
+    """Return both slots as they are, and the installed releases."""
+    slots = {slot: Slot(Spec(app_name, app_root, slot), runtime) for slot in SLOTS}
+    releases = Releases(app_root)
+    verified = {mark["version"] for mark in releases.installed() if mark.get("verified_at")}
+    observed = {name: slot.observe() for name, slot in slots.items()}
+    return {
+        "slots": {name: {**one, "verified": one["version"] in verified} for name, one in observed.items()},
+        "releases": releases.installed(),
+    }

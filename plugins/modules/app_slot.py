@@ -1,0 +1,246 @@
+#!/usr/bin/python
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""One slot of an app on one host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_slot
+short_description: Have a version of an app in one of the two slots of a host
+version_added: "1.0.0"
+author:
+  - The baton.release founders (@baton-release)
+description:
+  - Brings one slot to the wanted state in one call, because each remote call costs a start of Python on the host.
+  - The artifact is checked against its SHA-256 before anything of it is used, and appears unpacked whole or not at all.
+  - Runs partly on the controller, from which it copies the artifact where O(artifact_src) is given.
+  - The live slot is not known here. It is the load balancer's truth, and the plan's business to name the idle one.
+extends_documentation_fragment:
+  - baton.release.attributes
+  - baton.release.fence
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+options:
+  state:
+    description:
+      - V(present) has the release of O(version) installed, and the slot given its environment and start script; whatever else ran in
+        the slot is stopped.
+      - V(started) has the slot of V(present) running, its port open.
+      - V(stopped) has nothing running in the slot; V(absent) removes the slot, though not the installed releases.
+      - V(verified) marks the slot's release as proven under traffic, and removes old releases beyond O(keep_releases).
+      - V(gathered) only reads both slots and the installed releases.
+    type: str
+    choices: [present, started, stopped, absent, verified, gathered]
+    default: present
+  app_name:
+    description: Name of the app.
+    type: str
+    required: true
+  app_root:
+    description: Directory of the app on this host, with C(releases/) and C(slots/) in it.
+    type: path
+    required: true
+  slot:
+    description: The slot. Required except for O(state=gathered).
+    type: str
+    choices: [blue, green]
+  version:
+    description: The version, required for O(state=present), O(state=started) and O(state=verified).
+    type: str
+  artifact:
+    description:
+      - Where this host finds the artifact, a path or a file, http or https URL. Needed for O(state=present) while the release is not installed.
+    type: str
+  artifact_src:
+    description: Path of the artifact on the controller, from where it is copied to this host if it is needed there.
+    type: path
+  sha256:
+    description: SHA-256 of the artifact, required for O(state=present).
+    type: str
+  artifact_timeout:
+    description: Seconds that the artifact's server may be silent.
+    type: float
+    default: 30
+  port:
+    description: The port that the app listens on in this slot, given to it as E(PORT). Required for O(state=present) and O(state=started).
+    type: int
+  instance:
+    description: Name of this instance, given to the app as E(BATON_INSTANCE).
+    type: str
+    default: ""
+  command:
+    description: What runs the app, word by word, in the directory of the release. Required for O(state=present) and O(state=started).
+    type: list
+    elements: str
+  environment:
+    description: Environment of the app. Secrets do not belong here; M(baton.release.secret_fetch) puts them beside it.
+    type: dict
+    default: {}
+  start_timeout:
+    description: Seconds for the app to open its port.
+    type: float
+    default: 60
+  stop_timeout:
+    description: Seconds for the app to end after SIGTERM, before it is killed.
+    type: int
+    default: 30
+  keep_releases:
+    description: How many installed releases to keep. Those in a slot, and the last two that were verified, always stay.
+    type: int
+    default: 5
+  runtime:
+    description: What supervises the processes.
+    type: str
+    choices: [supervisor]
+    default: supervisor
+  supervisor_config:
+    description: Configuration file of the host's supervisord.
+    type: path
+    default: /etc/supervisor/supervisord.conf
+"""
+
+EXAMPLES = r"""
+- name: Install v1.1.0 into the idle slot
+  baton.release.app_slot:
+    app_name: shop
+    app_root: /srv/shop
+    state_dir: /var/lib/baton/shop
+    slot: green
+    version: v1.1.0
+    artifact: https://artifacts.example.com/shop-v1.1.0.tar.gz
+    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    port: 8002
+    command: [/usr/bin/python3, -m, shop]
+
+- name: Read what this host has
+  baton.release.app_slot:
+    app_name: shop
+    app_root: /srv/shop
+    state_dir: /var/lib/baton/shop
+    state: gathered
+  register: host
+"""
+
+RETURN = r"""
+slots:
+  description: Both slots with the version, the state of the process and whether the release in it is verified.
+  returned: always
+  type: dict
+  sample:
+    blue: {version: v1.0.0, state: running, pid: 4711, detail: "", current: true, verified: true}
+    green: {version: "", state: absent, pid: null, detail: "", current: false, verified: false}
+releases:
+  description: The installed releases, the latest installed first.
+  returned: always
+  type: list
+  elements: dict
+removed:
+  description: The versions that were removed.
+  returned: with O(state=verified)
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baton.release.plugins.module_utils import app_slots
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced
+from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
+from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
+
+STATES = ["present", "started", "stopped", "absent", "verified", "gathered"]
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    **FENCE_OPTIONS,
+    "state": {"type": "str", "choices": STATES, "default": "present"},
+    "app_name": {"type": "str", "required": True},
+    "app_root": {"type": "path", "required": True},
+    "slot": {"type": "str", "choices": list(SLOTS)},
+    "version": {"type": "str"},
+    "artifact": {"type": "str"},
+    "artifact_src": {"type": "path"},
+    "sha256": {"type": "str"},
+    "artifact_timeout": {"type": "float", "default": 30},
+    "port": {"type": "int"},
+    "instance": {"type": "str", "default": ""},
+    "command": {"type": "list", "elements": "str"},
+    "environment": {"type": "dict", "default": {}},
+    "start_timeout": {"type": "float", "default": 60},
+    "stop_timeout": {"type": "int", "default": 30},
+    "keep_releases": {"type": "int", "default": 5},
+    "runtime": {"type": "str", "choices": ["supervisor"], "default": "supervisor"},
+    "supervisor_config": {"type": "path", "default": "/etc/supervisor/supervisord.conf"},
+}
+REQUIRED_IF = [
+    ("state", "present", ["slot", "version", "sha256", "port", "command"]),
+    ("state", "started", ["slot", "version", "port", "command"]),
+    ("state", "stopped", ["slot"]),
+    ("state", "absent", ["slot"]),
+    ("state", "verified", ["slot", "version"]),
+]
+
+
+def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
+    """Bring the slot to the wanted state and return the module's result."""
+    app_root, runtime = Path(params["app_root"]), Supervisor(params["supervisor_config"])
+    result: dict[str, Any] = {"changed": False}
+    if params["state"] != "gathered":
+        with fenced(params["state_dir"], params["token"], check_mode=check_mode):
+            result = _change(app_slots.Slot(_spec(params), runtime), params, check_mode=check_mode)
+    return {**result, **app_slots.gather(params["app_name"], app_root, runtime)}
+
+
+def _change(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
+    state = params["state"]
+    if state == "present":
+        source, sha256, timeout = params["artifact"] or "", params["sha256"], params["artifact_timeout"]
+        installed = slot.releases.install(params["version"], source=source, sha256=sha256, timeout=timeout, check_mode=check_mode)
+        return {"changed": slot.prepare(check_mode=check_mode) or installed}
+    if state == "started":
+        return {"changed": slot.start(check_mode=check_mode)}
+    if state == "verified":
+        marked = slot.releases.verify(params["version"], check_mode=check_mode)
+        removed = slot.prune(keep=params["keep_releases"], check_mode=check_mode)
+        return {"changed": marked or bool(removed), "removed": removed}
+    stopped = slot.stop(check_mode=check_mode)
+    return {"changed": (slot.remove(check_mode=check_mode) or stopped) if state == "absent" else stopped}
+
+
+def _spec(params: dict[str, Any]) -> app_slots.Spec:
+    return app_slots.Spec(
+        app_name=params["app_name"],
+        app_root=Path(params["app_root"]),
+        slot=params["slot"],
+        port=params["port"] or 0,
+        instance=params["instance"],
+        version=params["version"] or "",
+        command=tuple(params["command"] or ()),
+        environment={name: str(value) for name, value in params["environment"].items()},
+        stop_seconds=params["stop_timeout"],
+        start_seconds=params["start_timeout"],
+    )
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC,
+        mutually_exclusive=[("artifact", "artifact_src")],
+        required_if=REQUIRED_IF,
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module.params, check_mode=module.check_mode)
+    except BatonError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
