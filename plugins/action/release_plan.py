@@ -1,0 +1,109 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The plan is made on the controller, from what the hosts said: no host is asked here."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.baton.release.plugins.module_utils.answers import observed_from
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.plan import Plan, plan_release, plan_rollback
+from ansible_collections.baton.release.plugins.module_utils.plan_text import describe
+
+__all__ = ["ActionModule"]
+
+ARGUMENT_SPEC = {
+    "action": {"type": "str", "choices": ["release", "rollback"], "default": "release"},
+    "app_name": {"type": "str", "required": True},
+    "version": {"type": "str", "default": ""},
+    "strategy": {"type": "str", "choices": ["blue_green"], "default": "blue_green"},
+    "balancers": {"type": "dict", "required": True},
+    "hosts": {"type": "dict", "required": True},
+    "journal": {"type": "dict", "required": True},
+    "manifest_dir": {"type": "path"},
+    "sha256": {"type": "str", "default": ""},
+    "over_unverified": {"type": "bool", "default": False},
+    "past_contract": {"type": "bool", "default": False},
+    "settings": {"type": "dict", "default": {}},
+}
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+    """Make the plan, or refuse with the reason."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return ``plan`` and its ``text``."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
+        try:
+            plan = make(arguments)
+        except BatonError as error:
+            return {**result, "failed": True, **error.as_result()}
+        text = describe(plan, app_name=arguments["app_name"], settings=arguments["settings"])
+        decided = {**plan.as_result(), "strategy": arguments["strategy"]}
+        run = [] if self._task.check_mode else decided["steps"]
+        return {**result, "changed": False, "plan": decided, "run": run, "text": "\n".join(text)}
+
+
+def make(arguments: dict[str, Any]) -> Plan:
+    """Validate what the operator gave and decide.
+
+    Raises:
+        BatonError: the input is no good, or there is a reason not to go on.
+    """
+    version = arguments["version"]
+    observed = observed_from(arguments["balancers"], arguments["hosts"], arguments["journal"])
+    if version or arguments["action"] == "release":
+        _refuse_bad_version(version)
+    if not observed.hosts or not observed.balancers:
+        raise BatonError(
+            found=f"{len(observed.balancers)} load balancers and {len(observed.hosts)} app hosts in the inventory",
+            expected="at least one host in each of the groups lb and app",
+            fix="correct the inventory",
+        )
+    sha256 = _sha256_of(arguments)
+    if arguments["action"] == "rollback":
+        return plan_rollback(observed, version=version, sha256=sha256, past_contract=arguments["past_contract"])
+    return plan_release(observed, version=version, sha256=sha256, over_unverified=arguments["over_unverified"])
+
+
+def _refuse_bad_version(version: str) -> None:
+    if not VERSION.fullmatch(version) or version == "latest":
+        raise BatonError(
+            found=f"the version {version!r}",
+            expected="the name of a tag, such as v1.2.0: letters, digits and . _ + -, at most 64 of them, and never latest",
+            fix="give it as -e release_version=v1.2.0",
+        )
+
+
+def _sha256_of(arguments: dict[str, Any]) -> str:
+    """Return the artifact's SHA-256: what the operator gave, else what the build's manifest says, else ""."""
+    given = str(arguments["sha256"])
+    if given and not SHA256.fullmatch(given):
+        raise BatonError(
+            found=f"release_sha256 {given!r}",
+            expected="64 hexadecimal digits",
+            fix="copy it from the build's manifest, or leave it out where app_artifact_dir holds the manifest",
+        )
+    path = Path(arguments["manifest_dir"] or ".") / f"{arguments['app_name']}-{arguments['version']}.json"
+    if given or not arguments["manifest_dir"] or not path.is_file():
+        return given
+    try:
+        sha256 = str(json.loads(path.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise BatonError(
+            found=f"{path} cannot be read as a build's manifest: {error}",
+            expected="the JSON object that build.yml writes, with sha256",
+            fix="build the version again",
+        ) from error
+    return sha256

@@ -1,0 +1,28 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""From what Ansible registered for each host to what the plan looks at."""
+
+from __future__ import annotations
+
+import typing
+
+from ansible_collections.baton.release.plugins.module_utils.plan import Observed
+
+__all__ = ["observed_from"]
+
+Results = typing.Mapping[str, typing.Mapping[str, typing.Any]]
+
+
+def observed_from(balancers: Results, hosts: Results, journal: typing.Mapping[str, typing.Any]) -> Observed:
+    """Return what was found; a result that lacks what was asked for is a host that is lost, with the reason."""
+    return Observed(
+        balancers={name: _answer(one, "live") for name, one in balancers.items()},
+        hosts={name: _answer(one, "slots") for name, one in hosts.items()},
+        journal=_answer(journal, "runs"),
+    )
+
+
+def _answer(result: typing.Mapping[str, typing.Any], key: str) -> typing.Mapping[str, typing.Any]:
+    if key in result:
+        return result
+    return {"lost": "unreachable" if result.get("unreachable") else str(result.get("msg", "was not asked"))}

@@ -1,0 +1,103 @@
+#!/usr/bin/python
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""Documentation of the action release_plan, which runs on the controller only."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_plan
+short_description: Decide what a release or a rollback has to do
+version_added: "1.0.0"
+author:
+  - The baton.release founders (@baton-release)
+description:
+  - Decides from what the load balancers, the app hosts and the journal said which slot the version comes to, by which steps, and
+    how to come back. It refuses with the reason where that cannot be done safely.
+  - Runs on the controller and asks no host.
+extends_documentation_fragment:
+  - baton.release.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+options:
+  action:
+    description: What is wanted.
+    type: str
+    choices: [release, rollback]
+    default: release
+  app_name:
+    description: Name of the app.
+    type: str
+    required: true
+  version:
+    description: The version; for a rollback without one it is the version that was live before.
+    type: str
+    default: ""
+  strategy:
+    description: How the version comes to traffic.
+    type: str
+    choices: [blue_green]
+    default: blue_green
+  balancers:
+    description: For each load balancer's host the result of M(baton.release.lb_switch); one without V(live) counts as lost.
+    type: dict
+    required: true
+  hosts:
+    description: For each app host the result of M(baton.release.app_slot); one without V(slots) counts as lost.
+    type: dict
+    required: true
+  journal:
+    description: The result of M(baton.release.release_journal); one without V(runs) counts as lost.
+    type: dict
+    required: true
+  manifest_dir:
+    description: Directory on the controller in which the builds and their manifests are.
+    type: path
+  sha256:
+    description: SHA-256 of the artifact, where there is no manifest.
+    type: str
+    default: ""
+  over_unverified:
+    description: Whether the last proven version may be replaced while what is live was never proven.
+    type: bool
+    default: false
+  past_contract:
+    description: Whether a rollback may go past a schema change that the version does not survive.
+    type: bool
+    default: false
+  settings:
+    description: Further lines for the text, label to text.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Decide
+  baton.release.release_plan:
+    app_name: shop
+    version: v1.1.0
+    balancers: {lb1: "{{ balancer }}"}
+    hosts: {app1: "{{ app1 }}", app2: "{{ app2 }}"}
+    journal: "{{ journal }}"
+    manifest_dir: dist
+  register: decided
+"""
+
+RETURN = r"""
+plan:
+  description: The decision, with the mode, the steps, the slots and versions, and what each load balancer must have live.
+  returned: success
+  type: dict
+run:
+  description: The steps to run now; none in check mode.
+  returned: success
+  type: list
+  elements: str
+text:
+  description: The plan in words.
+  returned: success
+  type: str
+"""
