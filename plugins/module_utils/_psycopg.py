@@ -1,0 +1,131 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The one place that imports the optional library psycopg: its floor, what to install, and what its refusals mean."""
+
+from __future__ import annotations
+
+import re
+import sys
+import typing
+from urllib.parse import parse_qsl, urlencode
+
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+
+try:
+    import psycopg
+    from psycopg import conninfo, pq
+except ImportError as import_error:
+    _MISSING = str(import_error)
+else:
+    _MISSING = ""
+
+if typing.TYPE_CHECKING:
+    Connection = psycopg.Connection[typing.Tuple[typing.Any, ...]]  # noqa: UP006 - evaluated by type checkers only
+
+__all__ = ["connect", "database_refusal"]
+
+_FLOOR = (3, 1)
+_CONNECT_TIMEOUT = 10  # seconds
+# A long migration is silence on this connection: keep firewalls from dropping it, and notice a dead server.
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+# What PostgreSQL, libpq and the drivers above it write, from the particular to the general.
+_REFUSALS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"password authentication failed|no password supplied|role \".*\" does not exist",
+        "the database does not accept the user or the password",
+        "compare the secret that was delivered to this host with the database's user",
+    ),
+    (r"database \".*\" does not exist", "the server has no such database", "create the database, or correct the URL"),
+    (r"no pg_hba.conf entry", "the server does not let this host in", "add this host to the server's pg_hba.conf"),
+    (
+        r"too many clients|remaining connection slots",
+        "the server has no connection left",
+        "free connections of the database, then run again",
+    ),
+    (
+        r"(connection|timeout) (failed|expired|refused)|could not (connect|translate)|to resolve|database system is",
+        "the database does not answer",
+        "start the database or correct the URL, then run again",
+    ),
+)
+
+
+def database_refusal(text: str) -> tuple[str, str] | None:
+    """Return what the error ``text`` says in words and what to do about it, or None when it is about something else."""
+    for pattern, found, fix in _REFUSALS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return found, fix
+    return None
+
+
+def connect(variables: typing.Mapping[str, str], url: str, *, application_name: str) -> Connection:
+    """Return a session of our own, in autocommit, with the database that a tool in this environment reaches.
+
+    Args:
+        variables: the tool's environment; what ``url`` leaves out comes from its PGHOST, PGPASSWORD and so on.
+        url: a PostgreSQL URL, with or without an SQLAlchemy driver (``postgresql+psycopg://``).
+        application_name: how the session introduces itself to the server.
+
+    Raises:
+        BatonError: psycopg is missing or too old, the URL is not one of PostgreSQL, or the database refuses.
+    """
+    _require()
+    given = {**_libpq_variables(variables), **_libpq_options(url), **_KEEPALIVE}
+    given.setdefault("connect_timeout", _CONNECT_TIMEOUT)
+    given["application_name"] = application_name
+    try:
+        return psycopg.connect(autocommit=True, **given)
+    except psycopg.OperationalError as error:
+        found, fix = database_refusal(str(error)) or (
+            "the database refuses a session",
+            "read details, correct the URL, run again",
+        )
+        raise BatonError(
+            found=found,
+            expected="a session with the database to hold the migration lock; nothing was changed",
+            fix=fix,
+            details=str(error).strip(),
+        ) from error
+
+
+def _require() -> None:
+    if not _MISSING and tuple(int(part) for part in re.findall(r"\d+", psycopg.__version__)[:2]) >= _FLOOR:
+        return
+    raise BatonError(
+        found=f"psycopg {psycopg.__version__}" if not _MISSING else f"no psycopg for {sys.executable} ({_MISSING})",
+        expected="psycopg 3.1 or later, to hold the migration lock in the database",
+        fix=f"install the package python3-psycopg, or run '{sys.executable} -m pip install \"psycopg[binary]>=3.1\"'",
+    )
+
+
+def _libpq_options(url: str) -> dict[str, typing.Any]:
+    scheme, _, rest = url.partition("://")
+    if scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        raise BatonError(
+            found=f"a database URL of the kind '{scheme}'" if rest else "a database URL without a scheme",
+            expected="postgresql:// or postgresql+<driver>://, because the migration lock lives in PostgreSQL",
+            fix="correct the URL; other databases are not supported",
+        )
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    # Parameters that only the app's own driver understands mean nothing to libpq, which would refuse the whole URL.
+    address, _, query = rest.partition("?")
+    query = urlencode([pair for pair in parse_qsl(query) if pair[0] in known])
+    try:
+        return dict(conninfo.conninfo_to_dict(f"postgresql://{address}?{query}"))
+    except psycopg.ProgrammingError:
+        raise BatonError(
+            found="a database URL that libpq cannot read",
+            expected="postgresql://user:password@host:port/database, special characters percent-encoded",
+            fix="correct the URL where it is kept",
+        ) from None  # psycopg's message shows a part of the URL
+
+
+def _libpq_variables(variables: typing.Mapping[str, str]) -> dict[str, typing.Any]:
+    found = {}
+    for option in pq.Conninfo.get_defaults():
+        name = (option.envvar or b"").decode()
+        # PGOPTIONS is meant for the tool: its time limits would hit the lock session.
+        if name in variables and name != "PGOPTIONS":
+            found[option.keyword.decode()] = variables[name]
+    return found

@@ -1,0 +1,232 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""Running the app's own migration tool: its environment, its time limit, and its words without the secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import typing
+from dataclasses import dataclass
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+from ansible_collections.baton.release.plugins.module_utils.envfile import parse
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.files import read_text
+
+if typing.TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Ended", "NotThereYet", "Surroundings", "ToolSettings", "mask", "run", "surroundings"]
+
+_SECRET_NAME = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|DSN|URL|URI", re.IGNORECASE)
+_MASKABLE = 4
+"""Length from which an env file's value is masked whatever its name: a flag such as 1 would blacken every message."""
+_KEPT_BYTES = 8 << 20
+_TAIL_LINES = 20
+_TAIL_CHARACTERS = 4000
+_ERROR_LINE = re.compile(r"(FAILED|[A-Za-z_][\w.]*(\.[A-Z]\w*|Error|Exception)): ")
+_GRACE = 5.0  # seconds between asking a tool to end and ending it
+
+
+class NotThereYet(BatonError):  # noqa: N818 - it is a state of the host more than an error
+    """Something that a release has still to bring; only check mode goes on without it."""
+
+    def __init__(self, *, found: str, expected: str, fix: str, **details: typing.Any) -> None:
+        """Keep what was ``found`` as the reason why nothing can be known yet."""
+        super().__init__(found=found, expected=expected, fix=fix, **details)
+        self.reason = found
+
+
+@dataclass(frozen=True)
+class ToolSettings:
+    """How the app's own tool is run; times are in seconds, ``ddl_lock_timeout`` is PostgreSQL's notation."""
+
+    project_dir: Path
+    python: str
+    environment: typing.Mapping[str, str]
+    env_files: typing.Sequence[Path]
+    database_url_variable: str
+    ddl_lock_timeout: str
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The tool's environment, the database URL in it, the env files that are not there, and what may not be shown."""
+
+    variables: typing.Mapping[str, str]
+    url: str
+    missing_files: tuple[str, ...]
+    secrets: frozenset[str]
+
+
+class Ended(typing.NamedTuple):
+    """How a tool ended: ``returncode`` is None when its time was up; ``output`` is unmasked, ``tail`` can be shown."""
+
+    returncode: typing.Optional[int]  # noqa: UP045 - a NamedTuple of Python 3.9 may be asked for its types at run time
+    output: str
+    tail: list[str]
+
+    @property
+    def headline(self) -> str:
+        """The line that says what went wrong: what follows it is often only a stack or a link."""
+        errors = [line for line in self.tail if _ERROR_LINE.match(line)]
+        return (errors or self.tail or ["nothing was printed"])[-1]
+
+
+def surroundings(settings: ToolSettings) -> Surroundings:
+    """Return the environment for the tool: that of this process, then the env files in order, then ``environment``.
+
+    Raises:
+        NotThereYet: no database URL in it.
+        BatonError: an env file cannot be read, or ``ddl_lock_timeout`` is no time.
+    """
+    if not re.fullmatch(r"\d+(ms|s|min)?", settings.ddl_lock_timeout):
+        raise BatonError(
+            found=f"ddl_lock_timeout '{settings.ddl_lock_timeout}'",
+            expected="a time such as 500ms, 5s or 0",
+            fix="correct the option",
+        )
+    delivered: dict[str, str] = {}
+    missing = []
+    for path in settings.env_files:
+        values = _read(path)
+        if values is None:
+            missing.append(str(path))
+        else:
+            delivered.update(values)
+    variables = {**os.environ, **delivered, **settings.environment}
+    variables.setdefault("PGOPTIONS", f"-c lock_timeout={settings.ddl_lock_timeout}")
+    url = variables.get(settings.database_url_variable, "")
+    if not url:
+        absent = f"; these env files do not exist: {', '.join(missing)}" if missing else ""
+        raise NotThereYet(
+            found=f"no {settings.database_url_variable} in the tool's environment{absent}",
+            expected="the database's URL in one of env_files",
+            fix="deliver the app's secrets before its migrations, or name the file that holds them in env_files",
+        )
+    return Surroundings(variables, url, tuple(missing), _secrets(url, delivered, settings.environment))
+
+
+def _read(path: Path) -> dict[str, str] | None:
+    try:
+        text = read_text(path)
+        return None if text is None else parse(text)
+    except BatonError as error:
+        raise BatonError(
+            found=f"env file {path} that cannot be understood",
+            expected=str(error),
+            fix="correct it, or deliver it again",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BatonError(
+            found=f"env file {path} cannot be read: {type(error).__name__}",
+            expected="a text file that this user may read",
+            fix="run as the file's owner (become), or correct env_files",
+        ) from error
+
+
+def _secrets(url: str, delivered: typing.Mapping[str, str], environment: typing.Mapping[str, str]) -> frozenset[str]:
+    values = [value for name, value in delivered.items() if len(value) >= _MASKABLE or _SECRET_NAME.search(name)]
+    values += [value for name, value in environment.items() if _SECRET_NAME.search(name)]
+    values += [line for value in values for line in value.splitlines() if len(line) >= _MASKABLE]
+    values += [_password(value) for value in [url, *values] if "://" in value]
+    spellings = {
+        spelling
+        for value in values
+        for spelling in (
+            value,
+            unquote(value),
+            quote(value),
+            quote(value, safe=""),
+            quote_plus(value),
+            repr(value)[1:-1],
+            json.dumps(value)[1:-1],
+        )
+    }
+    return frozenset(spelling for spelling in spellings if spelling.strip())
+
+
+def _password(url: str) -> str:
+    # Not urlsplit().password: it raises for a broken port or host, and a broken URL has a password too.
+    authority = url.partition("://")[2].rpartition("@")[0]
+    with contextlib.suppress(ValueError):
+        return urlsplit(url).password or authority.partition(":")[2]
+    return authority.partition(":")[2]
+
+
+def mask(text: str, secrets: typing.Iterable[str]) -> str:
+    """Return ``text`` with every secret replaced, the longest first."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "********")
+    return text
+
+
+def run(
+    argv: typing.Sequence[str],
+    *,
+    project_dir: Path,
+    variables: typing.Mapping[str, str],
+    secrets: frozenset[str],
+    timeout: float,
+    program: str = "",
+    keep_open: tuple[int, ...] = (),
+) -> Ended:
+    """Run ``argv`` in ``project_dir`` to its end, for at most ``timeout`` seconds.
+
+    Args:
+        argv: the command; it holds no secret.
+        project_dir: its working directory.
+        variables: its whole environment.
+        secrets: texts that are masked in ``tail``.
+        timeout: seconds; then the tool and its children are ended.
+        program: text for its standard input.
+        keep_open: descriptors that it inherits.
+    """
+    # A file, not a pipe: if this process is killed, the tool's next line would break a pipe and with it the migration.
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as source:
+        source.write(program.encode())
+        source.seek(0)
+        process = subprocess.Popen(
+            list(argv),
+            cwd=project_dir,
+            env=dict(variables),
+            stdin=source,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=keep_open,
+            start_new_session=True,  # a lost connection to this host must not cut a migration in two
+        )
+        returncode = _await(process, timeout)
+        end = output.seek(0, os.SEEK_END)
+        output.seek(max(0, end - _KEPT_BYTES))
+        text = output.read().decode(errors="replace")
+    shown = mask(text, secrets).strip()[-_TAIL_CHARACTERS:]
+    return Ended(returncode, text, shown.splitlines()[-_TAIL_LINES:])
+
+
+def _await(process: subprocess.Popen[bytes], timeout: float) -> int | None:
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _GRACE
+    for end_with in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, end_with)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.1, deadline - time.monotonic()))
+    process.wait()

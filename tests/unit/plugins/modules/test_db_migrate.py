@@ -1,0 +1,491 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""Migrations of a real app tree, with the real Alembic, in a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.baton.release.plugins.module_utils import _psycopg
+from ansible_collections.baton.release.plugins.modules import db_migrate
+
+if typing.TYPE_CHECKING:
+    from tests.postgres import PostgresServer
+
+REPOSITORY = Path(__file__).parents[4]
+Result = typing.Dict[str, typing.Any]  # noqa: UP006 - evaluated on Python 3.9 too
+
+ENV_PY = """
+import os, sqlalchemy
+from alembic import context
+print("the app prints what it likes")
+engine = sqlalchemy.create_engine(os.environ["DATABASE_URL"].partition("?")[0], poolclass=sqlalchemy.pool.NullPool)
+with engine.connect() as connection:
+    {extra}
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+REVISION = '''"""{description}"""
+import os
+from alembic import op
+revision, down_revision = {revision!r}, {parent!r}
+{header}
+def upgrade():
+    {up}
+def downgrade():
+    {down}
+'''
+RUNNER = """
+import json, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.baton.release.plugins.modules import db_migrate
+with patch_module_args(json.load(sys.stdin)):
+    db_migrate.main()
+"""
+OBJECTS = """
+SELECT 'class', relname FROM pg_class UNION ALL SELECT 'schema', nspname FROM pg_namespace
+UNION ALL SELECT 'function', proname FROM pg_proc UNION ALL SELECT 'role', rolname FROM pg_roles ORDER BY 1, 2
+"""
+GATE = 4711
+MIGRATING = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_advisory_xact_lock%' AND wait_event = 'advisory'"
+LOCK_SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'baton.db_migrate%'"
+
+
+def sql(statement: str) -> str:
+    return f"op.execute({statement!r})"
+
+
+@dataclass
+class App:
+    """A release tree with migrations 0001 to 0003, an env file, and what the module is called with."""
+
+    root: Path
+    server: PostgresServer
+    database: str
+    params: Result = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tree = self.root / "release"
+        (self.tree / "migrations" / "versions").mkdir(parents=True)
+        (self.tree / "alembic.ini").write_text("[alembic]\nscript_location = migrations\n", encoding="utf-8")
+        self.env_py()
+        table, mail = "CREATE TABLE users (id serial PRIMARY KEY, name text)", "ALTER TABLE users ADD mail text"
+        self.add("0001", None, "make users", sql(table), down=sql("DROP TABLE users"))
+        self.add("0002", "0001", "first user", sql("INSERT INTO users (name) VALUES (1)"), header='phase = "expand"')
+        self.add("0003", "0002", "add mail", sql(mail), down=sql("ALTER TABLE users DROP mail"))
+        self.env_file = self.root / "secrets.env"
+        self.url(self.server.url(self.database, driver="+psycopg"))
+        self.params = {
+            "project_dir": str(self.tree),
+            "env_files": [str(self.env_file)],
+            "state_dir": str(self.root / "state"),
+        }
+
+    def env_py(self, extra: str = "pass") -> None:
+        (self.tree / "migrations" / "env.py").write_text(ENV_PY.format(extra=extra), encoding="utf-8")
+
+    def url(self, url: str, more: str = "") -> None:
+        self.env_file.write_text(f'DATABASE_URL="{url}"\n{more}', encoding="utf-8")
+
+    def add(
+        self, revision: str, parent: str | None, description: str, up: str, *, down: str = "pass", header: str = ""
+    ) -> None:
+        text = REVISION.format(
+            revision=revision, parent=parent, description=description, up=up, down=down, header=header
+        )
+        (self.tree / "migrations" / "versions" / f"{revision}.py").write_text(text, encoding="utf-8")
+
+    def remove(self, revision: str) -> None:
+        (self.tree / "migrations" / "versions" / f"{revision}.py").unlink()
+
+    def query(self, statement: str) -> list[tuple[typing.Any, ...]]:
+        return self.server.query(self.database, statement)
+
+    def users(self) -> int:
+        return int(self.query("SELECT count(*) FROM users")[0][0])
+
+    def start(self, name: str, **options: typing.Any) -> subprocess.Popen[str]:
+        """Start the module as a process of its own, as if on the host ``name``."""
+        arguments = {**self.params, "state_dir": str(self.root / name), **options}
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY / "playbooks" / "collections")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(arguments))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+
+class Run(typing.Protocol):
+    """How the tests call the module."""
+
+    def __call__(self, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result: ...
+
+
+@pytest.fixture
+def app(tmp_path: Path, postgres: PostgresServer, database: str) -> App:
+    return App(tmp_path, postgres, database)
+
+
+@pytest.fixture
+def run(app: App, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs the module in this process and insists on how it ends."""
+
+    def call(*, check: bool = False, fails: bool = False, **options: typing.Any) -> Result:
+        with patch_module_args({**app.params, "_ansible_check_mode": check, **options}), pytest.raises(SystemExit):
+            db_migrate.main()
+        result: Result = json.loads(capsys.readouterr().out)
+        assert bool(result.get("failed")) == fails, result
+        return result
+
+    return call
+
+
+def finish(process: subprocess.Popen[str]) -> Result:
+    output, _ = process.communicate(timeout=60)
+    result: Result = json.loads(output)
+    return result
+
+
+def until(condition: typing.Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def revisions(migrations: list[dict[str, str]]) -> list[str]:
+    return [one["revision"] for one in migrations]
+
+
+# --- up, down, read ---
+
+
+def test_upgrading_applies_everything_once_and_says_what(app: App, run: Run) -> None:
+    first = run()
+    assert first["changed"]
+    assert (first["current_before"], first["current"], first["heads"]) == ([], ["0003"], ["0003"])
+    assert first["applied"] == [
+        {"revision": "0001", "description": "make users", "phase": "unmarked"},
+        {"revision": "0002", "description": "first user", "phase": "expand"},
+        {"revision": "0003", "description": "add mail", "phase": "unmarked"},
+    ]
+    assert (first["pending"], first["up_to_date"], first["known"]) == ([], True, True)
+    again = run()
+    assert not again["changed"]
+    assert again["applied"] == []
+    assert again["msg"] == "0003 is applied already"
+    assert app.users() == 1
+
+
+def test_upgrading_to_a_revision_stops_there_and_never_goes_down(run: Run) -> None:
+    result = run(revision="0002")
+    assert result["current"] == ["0002"]
+    assert revisions(result["pending"]) == ["0003"]
+    assert not result["up_to_date"]
+    assert not run(revision="0001")["changed"]
+    assert revisions(run()["applied"]) == ["0003"]
+
+
+def test_downgrading_undoes_what_is_above_and_reports_empty_ways_down(app: App, run: Run) -> None:
+    run()
+    down = run(state="downgraded", revision="0001")
+    assert down["changed"]
+    assert [(one["revision"], one["down"]) for one in down["undone"]] == [("0003", "yes"), ("0002", "empty")]
+    assert down["current"] == ["0001"]
+    assert not run(state="downgraded", revision="0001")["changed"]
+    assert run(state="downgraded", revision="base")["current"] == []
+    assert app.query("SELECT to_regclass('users')") == [(None,)]
+
+
+def test_a_migration_that_cannot_be_undone_is_named_before_anything_is_undone(app: App, run: Run) -> None:
+    app.add("0002", "0001", "split names", sql("SELECT 1"), down='raise NotImplementedError("the old names are gone")')
+    run()
+    refused = run(state="downgraded", revision="0001", fails=True)
+    assert refused["irreversible"] == ["0002"]
+    assert run(state="gathered")["current"] == ["0003"]
+
+
+@pytest.mark.parametrize("after", [None, "0002"])
+def test_reading_writes_nothing(app: App, run: Run, after: str | None) -> None:
+    if after:
+        run(revision=after)
+    before = app.query(OBJECTS)
+    result = run(state="gathered", check=False)
+    run(check=True)
+    assert app.query(OBJECTS) == before
+    assert not result["changed"]
+    assert result["current"] == ([after] if after else [])
+    assert revisions(result["pending"]) == ["0001", "0002", "0003"][2 if after else 0 :]
+    assert not (app.root / "state").exists() or after
+
+
+def test_an_env_py_that_writes_while_it_is_read_is_refused_by_the_server(app: App, run: Run) -> None:
+    app.env_py('connection.execute(sqlalchemy.text("CREATE SCHEMA shop")); connection.commit()')
+    assert "env.py writes to the database" in run(state="gathered", fails=True)["msg"]
+    assert app.query("SELECT 1 FROM pg_namespace WHERE nspname = 'shop'") == []
+
+
+# --- check mode ---
+
+
+def test_check_mode_plans_and_changes_nothing(app: App, run: Run) -> None:
+    plan = run(check=True)
+    assert plan["changed"]
+    assert plan["msg"] == "would apply 0001, 0002, 0003"
+    assert revisions(plan["applied"]) == revisions(plan["pending"]) == ["0001", "0002", "0003"]
+    assert plan["current"] == []
+    assert app.query("SELECT to_regclass('alembic_version')") == [(None,)]
+    assert not (app.root / "state").exists()
+    run()
+    down = run(check=True, state="downgraded", revision="0002")
+    assert revisions(down["undone"]) == ["0003"]
+    assert run(state="gathered")["current"] == ["0003"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [
+        ({"project_dir": "/nonexistent"}, "no directory /nonexistent"),
+        ({"project_dir": "/"}, "no alembic.ini in /"),
+        ({"python": "/nonexistent/python"}, "no interpreter /nonexistent/python"),
+        (
+            {"env_files": ["/nonexistent.env"]},
+            "no DATABASE_URL in the tool's environment; these env files do not exist",
+        ),
+        ({"env_files": []}, "no DATABASE_URL"),
+    ],
+)
+def test_what_is_not_there_yet_fails_a_run_but_not_a_plan(
+    run: Run, missing: Result, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert reason in run(fails=True, **missing)["msg"]
+    unknown = run(check=True, **missing)
+    assert (unknown["known"], unknown["changed"], unknown["pending"]) == (False, False, [])
+    assert reason in unknown["msg"]
+    likely = run(check=True, revisions=[{"revision": "0004", "phase": "contract"}], **missing)
+    assert likely["changed"]
+    assert likely["pending"] == [{"revision": "0004", "description": "", "phase": "contract"}]
+
+
+# --- exactly once ---
+
+
+def test_four_at_once_migrate_once(app: App) -> None:
+    results = [finish(process) for process in [app.start(f"host{number}") for number in range(4)]]
+    assert [result.get("failed", False) for result in results] == [False] * 4
+    assert sorted(result["changed"] for result in results) == [False, False, False, True]
+    assert all(result["current"] == ["0003"] for result in results)
+    assert app.users() == 1
+
+
+def test_a_killed_module_leaves_the_lock_to_the_tool_that_goes_on(app: App) -> None:
+    """The migration runs until the test lets it pass a gate, an advisory lock."""
+    gate_up = f"SELECT pg_advisory_xact_lock({GATE}), pg_sleep(0.3)"
+    app.add("0004", "0003", "slow", f"{sql(gate_up)}; {sql('INSERT INTO users DEFAULT VALUES')}")
+    with _psycopg.connect({}, app.server.url(app.database), application_name="test") as gate:
+        gate.execute(f"SELECT pg_advisory_lock({GATE})".encode())
+        first = app.start("host1", ddl_lock_timeout="0")
+        until(lambda: app.query(MIGRATING))
+        first.kill()
+        first.communicate()
+        second = app.start("host2", ddl_lock_timeout="0")
+        until(lambda: len(app.query(LOCK_SESSIONS)) == 2)
+        time.sleep(0.3)
+        assert second.poll() is None
+        assert len(app.query(MIGRATING)) == 1
+        impatient = finish(app.start("host3", lock_timeout=0.1))
+        assert f"'baton.db_migrate {os.uname().nodename[:30]} {first.pid}'" in impatient["msg"]
+        gate.execute(f"SELECT pg_advisory_unlock({GATE})".encode())
+    result = finish(second)
+    assert not result["changed"], result
+    assert result["current"] == ["0004"]
+    assert app.users() == 2
+
+
+def test_a_lock_that_is_not_to_be_had_names_its_holder(app: App, run: Run) -> None:
+    name = "somebody else"
+    with _psycopg.connect({}, app.server.url(app.database), application_name=name) as other:
+        other.execute(b"SELECT pg_advisory_lock(hashtextextended('baton.db_migrate:' || current_database(), 0))")
+        started = time.monotonic()
+        refused = run(fails=True, lock_timeout=0.3)
+        assert time.monotonic() - started < 5
+        assert f"server process {other.info.backend_pid} ('somebody else', connected since 20" in refused["msg"]
+        assert refused["holder"]["pid"] == other.info.backend_pid
+        assert run(check=True)["changed"]  # a plan needs no lock
+    assert run(lock_timeout=0)["changed"]
+
+
+# --- what is refused, and what fails ---
+
+
+def test_a_schema_ahead_of_the_tree_is_said_and_not_a_failure(app: App, run: Run) -> None:
+    run()
+    app.remove("0003")
+    for check in (False, True):
+        result = run(check=check)
+        assert (result["changed"], result["ahead"], result["pending"], result["up_to_date"]) == (
+            False,
+            ["0003"],
+            [],
+            False,
+        )
+        assert "ahead of this tree" in result["msg"]
+    assert run(state="gathered")["ahead"] == ["0003"]
+    assert "which this tree does not know" in run(state="downgraded", revision="0001", fails=True)["msg"]
+
+
+def test_contract_migrations_need_leave(app: App, run: Run) -> None:
+    app.add("0004", "0003", "drop name", sql("ALTER TABLE users DROP name"), header='phase = "contract"')
+    for check in (False, True):
+        refused = run(check=check, fails=True)
+        assert "contract migrations: 0004" in refused["msg"]
+        assert "revision: 0003" in refused["msg"]
+    assert run(state="gathered")["current"] == []
+    assert run(revision="0003")["current"] == ["0003"]
+    assert run(allow_contract=True)["applied"] == [
+        {"revision": "0004", "description": "drop name", "phase": "contract"}
+    ]
+
+
+def test_a_failing_migration_leaves_nothing_half_done_and_no_secret_in_the_result(app: App, run: Run) -> None:
+    password, encoded, key = "s3cret-c@nary/+%", "s3cret-c%40nary%2F%2B%25", "key-canary-77"
+    app.server.query("postgres", f"CREATE ROLE {app.database}_app LOGIN PASSWORD '{password}'")
+    app.query(f"GRANT ALL ON SCHEMA public TO {app.database}_app")
+    app.url(
+        f"postgresql+psycopg://{app.database}_app:{encoded}@127.0.0.1:{app.server.port}/{app.database}",
+        f'KEY="{key}"\n',
+    )
+    leak = f"print(dict(os.environ), {password!r}); op.execute('SELECT 1/0 -- ' + os.environ['KEY'])"
+    app.add("0004", "0003", "half", f"{sql('CREATE TABLE half (id int)')}; {leak}")
+    failed = run(fails=True)
+    assert "division by zero" in failed["msg"]
+    assert (failed["current"], failed["applied"]) == ([], [])
+    assert failed["output"]
+    for canary in (password, encoded, key, "canary"):
+        assert canary not in json.dumps(failed, ensure_ascii=False)
+    assert app.query("SELECT to_regclass('half'), to_regclass('users')") == [(None, None)]
+    app.add("0004", "0003", "half", sql("CREATE TABLE half (id int)"))
+    assert revisions(run()["applied"]) == ["0001", "0002", "0003", "0004"]
+
+
+def test_a_failure_says_which_migrations_stayed(app: App, run: Run) -> None:
+    env = (app.tree / "migrations" / "env.py").read_text(encoding="utf-8")
+    env = env.replace("connection=connection", "connection=connection, transaction_per_migration=True")
+    (app.tree / "migrations" / "env.py").write_text(env, encoding="utf-8")
+    app.add("0003", "0002", "broken", sql("SELECT nonsense"))
+    failed = run(fails=True)
+    assert failed["current"] == ["0002"]
+    assert revisions(failed["applied"]) == ["0001", "0002"]
+    assert "the schema is at 0002, it was at base" in failed["msg"]
+
+
+def test_a_tool_that_takes_too_long_is_ended_on_the_server_too(app: App, run: Run) -> None:
+    app.add("0004", "0003", "endless", sql("SELECT pg_sleep(60)"))
+    failed = run(fails=True, timeout=3)
+    assert "did not end in time" in failed["msg"]
+    assert failed["current"] == []
+    until(
+        lambda: (
+            not app.query("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(60)'")
+        ),
+        5,
+    )
+
+
+def test_a_migration_does_not_queue_for_a_table_behind_others_for_long(app: App, run: Run) -> None:
+    run(revision="0002")
+    with _psycopg.connect({}, app.server.url(app.database), application_name="test") as other:
+        other.execute(b"BEGIN")
+        other.execute(b"LOCK TABLE users")
+        failed = run(fails=True, ddl_lock_timeout="200ms")
+    assert "lock timeout" in failed["msg"]
+    assert "another session uses the table" in failed["msg"]
+
+
+def test_a_tool_that_claims_success_is_not_believed(app: App, run: Run) -> None:
+    liar = app.root / "python"
+    liar.write_text(f'#!/bin/sh\n[ "$1" = -m ] || exec {sys.executable} "$@"\n', encoding="utf-8")
+    liar.chmod(0o755)
+    assert "reported success, but the schema is at base" in run(fails=True, python=str(liar))["msg"]
+
+
+def test_several_heads_are_refused_unless_all_are_meant(app: App, run: Run) -> None:
+    app.add("0003b", "0002", "another branch", sql("CREATE TABLE other (id int)"))
+    assert "2 heads: 0003, 0003b" in run(fails=True)["msg"]
+    assert run(revision="heads")["current"] == ["0003", "0003b"]
+
+
+def test_a_host_that_has_seen_a_newer_lease_refuses(run: Run) -> None:
+    run(token=7, revision="0001")
+    assert "this host has seen lease 7" in run(token=6, fails=True)["msg"]
+    assert run(state="gathered")["current"] == ["0001"]
+
+
+@pytest.mark.parametrize("options", [{}, {"state": "gathered"}])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("", ""), "has no such database"),
+        ((":{password}@", ":wrong-canary@"), "does not accept the user or the password"),
+        ((":{port}/", ":1/"), "the database does not answer"),
+        (("127.0.0.1", "host.invalid"), "the database does not answer"),
+    ],
+)
+def test_a_database_that_refuses_is_told_in_words(
+    app: App, run: Run, options: Result, change: tuple[str, str], message: str
+) -> None:
+    url = app.server.url("nosuch", driver="+psycopg")
+    old, new = change
+    app.url(url.replace(old.format(password=app.server.password, port=app.server.port), new) if old else url)
+    failed = run(fails=True, **options)
+    assert message in failed["msg"]
+    assert "canary" not in json.dumps(failed)
+    assert app.server.password not in json.dumps(failed)
+
+
+def test_an_interpreter_without_the_tool_is_named(app: App, run: Run) -> None:
+    bare = app.root / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n', encoding="utf-8")
+    bare.chmod(0o755)
+    assert f"{bare} has no alembic" in run(fails=True, python=str(bare))["msg"]
+
+
+def test_a_missing_library_says_what_to_install_and_is_not_needed_to_plan(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_psycopg, "_MISSING", "No module named 'psycopg'")
+    assert "python3-psycopg" in run(fails=True)["msg"]
+    assert run(check=True)["changed"]
+
+
+@pytest.mark.parametrize("url", ["mysql://u:canary@h/d", "sqlite:///x", "postgresql://u:canary@[broken/d", "canary"])
+def test_a_url_that_is_not_of_postgresql_is_refused_without_showing_it(app: App, run: Run, url: str) -> None:
+    app.url(url)
+    assert "canary" not in json.dumps(run(fails=True))
+
+
+def test_the_lock_session_finds_the_database_as_libpq_would(app: App, run: Run) -> None:
+    """A URL without a password, one parameter that only the app's own driver knows, and the rest in the environment."""
+    app.url(
+        f"postgresql+psycopg://postgres@/{app.database}?only_for_asyncpg=1",
+        f'PGPASSWORD="{app.server.password}"\nPGHOST="127.0.0.1"\nPGPORT="{app.server.port}"\n',
+    )
+    assert run()["changed"]
