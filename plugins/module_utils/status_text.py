@@ -1,0 +1,125 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""What is live where, in words: the table of status.yml."""
+
+from __future__ import annotations
+
+import time
+import typing
+
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.plan import Observed, plan_rollback
+from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
+
+__all__ = ["describe_status"]
+
+Facts = typing.Mapping[str, typing.Any]
+LABEL_WIDTH = 10
+RUNS_SHOWN = 8
+
+
+def describe_status(observed: Observed, *, app_name: str, schema: Facts, now: float) -> str:
+    """Return the table: traffic, slots, installed releases, schema, lock, the way back and the last runs."""
+    rows: list[tuple[str, str]] = [
+        *_labelled("traffic", [_traffic(name, one, observed) for name, one in observed.balancers.items()]),
+        *_labelled("slots", _slots(observed)),
+        *_labelled("installed", _installed(observed)),
+        ("schema", _schema(schema)),
+        ("lock", _lock(observed.journal, now)),
+        ("way back", _way_back(observed)),
+        *_labelled("last runs", _runs(observed.journal)),
+    ]
+    return "\n".join([app_name, *(f"  {label:<{LABEL_WIDTH}} {text}".rstrip() for label, text in rows)])
+
+
+def _labelled(label: str, lines: list[str]) -> list[tuple[str, str]]:
+    return list(zip([label] + [""] * len(lines), lines or ["none"]))
+
+
+def _traffic(name: str, one: Facts, observed: Observed) -> str:
+    if "lost" in one:
+        return f"{name}: unknown ({one['lost']})"
+    if not one["answering"]:
+        return f"{name}: {one['live']} is chosen, but the load balancer does not answer"
+    live = one["live"]
+    if live not in SLOTS:
+        return f"{name}: nothing is live"
+    pool = one["pools"][live]
+    return f"{name}: {live} ({observed.version(live) or 'different versions'}), {len(pool['up'])} of {len(pool['servers'])} servers up"
+
+
+def _slots(observed: Observed) -> list[str]:
+    lines = []
+    for name, host in observed.hosts.items():
+        cells = (
+            [f"{slot}: {_slot(host['slots'][slot])}" for slot in SLOTS]
+            if "lost" not in host
+            else [f"unknown ({host['lost']})"]
+        )
+        lines.append(f"{name:<8} " + "".join(f"{cell:<34}" for cell in cells).rstrip())
+    return lines
+
+
+def _slot(slot: Facts) -> str:
+    if not slot["version"]:
+        return "empty"
+    state = "stopped" if slot["state"] == "absent" else slot["state"]
+    return f"{slot['version']} {state}" + (", verified" if slot["verified"] else "")
+
+
+def _installed(observed: Observed) -> list[str]:
+    marks = {mark["version"]: mark for host in observed.reachable().values() for mark in host["releases"]}
+    latest = sorted(marks.values(), key=lambda mark: -float(mark.get("installed_at", 0)))
+    lines = []
+    for mark in latest:
+        hosts = sorted(observed.installed(mark["version"]))
+        proof = "verified" if observed.verified(mark["version"]) else "not verified"
+        lines.append(f"{mark['version']:<12} {proof:<13} on {', '.join(hosts)}")
+    return lines
+
+
+def _schema(schema: Facts) -> str:
+    if not schema.get("known"):
+        return f"unknown ({schema.get('reason') or schema.get('msg') or 'nothing is live yet'})"
+    parts = [f"at {', '.join(schema['current']) or 'base'}"]
+    if schema.get("pending"):
+        parts.append(f"pending {', '.join(one['revision'] for one in schema['pending'])}")
+    if schema.get("ahead"):
+        parts.append(f"ahead of what is live by {', '.join(schema['ahead'])}")
+    return "; ".join(parts)
+
+
+def _lock(journal: Facts, now: float) -> str:
+    if "lost" in journal:
+        return f"unknown ({journal['lost']})"
+    lease = journal["lease"]
+    if not lease["owner"]:
+        return f"free; lease {lease['token']} was the last"
+    left = lease["expires_at"] - now
+    running = f"{left:.0f} s left" if left > 0 else "run out, free to take"
+    return f"lease {lease['token']} of {lease['owner']} since {_clock(lease['acquired_at'])} ({lease['reason']}), {running}"
+
+
+def _way_back(observed: Observed) -> str:
+    try:
+        plan = plan_rollback(observed)
+    except BatonError as error:
+        return f"none. {error}"
+    where = (
+        f"runs in {plan.target_slot}"
+        if plan.mode == "hot"
+        else f"is installed and would be staged in {plan.target_slot}"
+    )
+    return f"{plan.mode}: {plan.version} {where}"
+
+
+def _runs(journal: Facts) -> list[str]:
+    return [
+        f"#{run['token']:<4} {_clock(run.get('started_at'))}  {run.get('action', ''):<8} {run.get('version', ''):<12} "
+        f"from {run.get('from_version') or 'nothing':<12} {run['outcome']}"
+        for run in list(journal.get("runs", ()))[:RUNS_SHOWN]
+    ]
+
+
+def _clock(seconds: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds)) if seconds else "unknown time"
