@@ -28,12 +28,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         # An artifact that is missing here is no error yet: the release may be installed on the host already.
         if source and Path(source).is_file() and not self._task.check_mode:
             arguments["artifact"] = self._bring(Path(source))
-        result.update(self._execute_module(module_name="baton.release.app_slot", module_args=arguments, task_vars=task_vars))
+        result.update(
+            self._execute_module(module_name="baton.release.app_slot", module_args=arguments, task_vars=task_vars)
+        )
         return result
 
     def _bring(self, source: Path) -> str:
-        directory = self._connection._shell.tmpdir or self._make_tmp_path()  # noqa: SLF001  # what ansible.builtin.copy does
-        remote: str = self._connection._shell.join_path(directory, source.name)  # noqa: SLF001  # same
+        directory = self._connection._shell.tmpdir or self._make_tmp_path()  # what ansible.builtin.copy does
+        remote: str = self._connection._shell.join_path(directory, source.name)  # same
         self._transfer_file(str(source), remote)
         self._fixup_perms2((directory, remote))
         return remote

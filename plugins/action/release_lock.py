@@ -52,7 +52,7 @@ def identity(pid: int) -> dict[str, Any]:
     try:
         return {
             "boot": Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
-            "namespace": os.readlink("/proc/self/ns/pid"),  # containers share the boot id, not their pids
+            "namespace": str(Path("/proc/self/ns/pid").readlink()),  # containers share the boot id, not their pids
             "pid": pid,
             "started": _start_time(pid),
         }

@@ -22,6 +22,9 @@ ARGUMENT_SPEC = {
     "app_name": {"type": "str", "required": True},
     "version": {"type": "str", "default": ""},
     "strategy": {"type": "str", "choices": ["blue_green"], "default": "blue_green"},
+    "migrator": {"type": "str", "default": ""},
+    "state_host": {"type": "str", "required": True},
+    "play_hosts": {"type": "list", "elements": "str", "required": True},
     "balancers": {"type": "dict", "required": True},
     "hosts": {"type": "dict", "required": True},
     "journal": {"type": "dict", "required": True},
@@ -29,7 +32,7 @@ ARGUMENT_SPEC = {
     "sha256": {"type": "str", "default": ""},
     "over_unverified": {"type": "bool", "default": False},
     "past_contract": {"type": "bool", "default": False},
-    "settings": {"type": "dict", "default": {}},
+    "step_notes": {"type": "dict", "default": {}},
 }
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -49,10 +52,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             plan = make(arguments)
         except BatonError as error:
             return {**result, "failed": True, **error.as_result()}
-        text = describe(plan, app_name=arguments["app_name"], settings=arguments["settings"])
+        text = describe(plan, app_name=arguments["app_name"], step_notes=arguments["step_notes"])
         decided = {**plan.as_result(), "strategy": arguments["strategy"]}
+        # A dry run takes part in one step only: the migrations say what they would do.
         run = [] if self._task.check_mode else decided["steps"]
-        return {**result, "changed": False, "plan": decided, "run": run, "text": "\n".join(text)}
+        parts = plan.parts(balancers=arguments["balancers"], state_host=arguments["state_host"])
+        if self._task.check_mode:
+            parts = {host: [step for step in steps if step == "migrate"] for host, steps in parts.items()}
+        return {**result, "changed": False, "plan": decided, "run": run, "parts": parts, "text": "\n".join(text)}
 
 
 def make(arguments: dict[str, Any]) -> Plan:
@@ -71,10 +78,23 @@ def make(arguments: dict[str, Any]) -> Plan:
             expected="at least one host in each of the groups lb and app",
             fix="correct the inventory",
         )
+    _refuse_part(arguments)
     sha256 = _sha256_of(arguments)
     if arguments["action"] == "rollback":
         return plan_rollback(observed, version=version, sha256=sha256, past_contract=arguments["past_contract"])
-    return plan_release(observed, version=version, sha256=sha256, over_unverified=arguments["over_unverified"])
+    over_unverified, migrator = arguments["over_unverified"], arguments["migrator"]
+    return plan_release(observed, version=version, sha256=sha256, migrator=migrator, over_unverified=over_unverified)
+
+
+def _refuse_part(arguments: dict[str, Any]) -> None:
+    wanted = {*arguments["balancers"], *arguments["hosts"], arguments["state_host"]}
+    missing = sorted(wanted - set(arguments["play_hosts"]))
+    if missing:
+        raise BatonError(
+            found=f"{', '.join(missing)} not in this run",
+            expected="all hosts of the groups app and lb, with the state host among them, because traffic moves for all of them at once",
+            fix="run without --limit, or correct release_state_host; nothing was touched",
+        )
 
 
 def _refuse_bad_version(version: str) -> None:

@@ -20,7 +20,12 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils import envfile
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.files import read_json, read_text, write_atomically, write_json
+from ansible_collections.baton.release.plugins.module_utils.files import (
+    read_json,
+    read_text,
+    write_atomically,
+    write_json,
+)
 from ansible_collections.baton.release.plugins.module_utils.releases import Releases
 from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor, log_tail
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, other
@@ -128,7 +133,7 @@ class Slot:
 
     def stop(self, *, check_mode: bool) -> bool:
         """Have the slot not run; say whether it had to be stopped."""
-        known = self.runtime.state(self.unit)["state"] != "absent"
+        known = bool(self.runtime.state(self.unit)["state"] != "absent")
         if known and not check_mode:
             self.runtime.stop(self.unit)
         return known
@@ -155,7 +160,11 @@ class Slot:
         }
 
     def _run_script(self) -> str:
-        files = [path for path in (self.directory / "env", self.directory / "secrets.env") if path.name == "env" or path.exists()]
+        files = [
+            path
+            for path in (self.directory / "env", self.directory / "secrets.env")
+            if path.name == "env" or path.exists()
+        ]
         return RUN.format(
             app_name=self.spec.app_name,
             version=self.spec.version,

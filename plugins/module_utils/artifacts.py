@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tarfile
 import tempfile
@@ -120,9 +119,7 @@ def _refuse_unsafe(member: tarfile.TarInfo, *, count: int, total: int, source: s
         problem = "is neither a file, a directory nor a link"
     elif _leaves(member.name):
         problem = "lies outside of the release"
-    elif member.issym() and _leaves(os.path.join(os.path.dirname(member.name), member.linkname)):  # noqa: PTH118, PTH120  # archive paths
-        problem = f"links to {member.linkname}, outside of the release"
-    elif member.islnk() and _leaves(member.linkname):
+    elif (member.issym() or member.islnk()) and _leaves(_target(member)):
         problem = f"links to {member.linkname}, outside of the release"
     elif total > MAX_UNPACKED_BYTES or count > MAX_MEMBERS:
         problem = f"is beyond the limit of {MAX_UNPACKED_BYTES >> 30} GiB and {MAX_MEMBERS} members"
@@ -132,6 +129,11 @@ def _refuse_unsafe(member: tarfile.TarInfo, *, count: int, total: int, source: s
             expected="only files, directories and links inside of the release",
             fix="nothing of it was kept; build the artifact with build.yml",
         )
+
+
+def _target(member: tarfile.TarInfo) -> str:
+    """Return where a link leads: a symbolic one is relative to its own directory, a hard one to the archive's root."""
+    return str(PurePosixPath(member.name).parent / member.linkname) if member.issym() else member.linkname
 
 
 def _leaves(name: str) -> bool:

@@ -15,7 +15,7 @@ from ansible_collections.baton.release.plugins.module_utils.files import locked
 
 __all__ = ["append", "fold", "read"]
 
-Event = typing.Dict[str, typing.Any]
+Event = dict[str, typing.Any]
 FILE = "journal.jsonl"
 
 
@@ -82,7 +82,9 @@ def fold(events: typing.Iterable[Event]) -> list[Event]:
     for event in events:
         run = runs.setdefault(event["token"], {"token": event["token"], "outcome": "unfinished"})
         times = {f"{event['event']}_at": event.get("at")}
-        run.update({key: value for key, value in event.items() if key not in ("event", "at") and value is not None}, **times)
+        run.update(
+            {key: value for key, value in event.items() if key not in ("event", "at") and value is not None}, **times
+        )
     return [runs[token] for token in sorted(runs, reverse=True)]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import locked, read_json, write_json
 
-__all__ = ["Lease", "LeaseHeld", "acquire", "gather", "release", "renew"]
+__all__ = ["Lease", "LeaseHeldError", "acquire", "gather", "release", "renew"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Lease:
         return f"held by {self.owner} since {since} UTC ({self.reason}), last heard of {heard} s ago, {left} s left"
 
 
-class LeaseHeld(BatonError):
+class LeaseHeldError(BatonError):
     """Somebody else holds the lease; the details carry it as ``lease``."""
 
 
@@ -82,14 +82,28 @@ def acquire(
         check_mode: decide and say, but write nothing.
 
     Raises:
-        LeaseHeld: somebody holds it.
+        LeaseHeldError: somebody holds it.
         BatonError: somebody has held it since the plan was made.
     """
-    directory = Path(state_dir)
+    directory, at = Path(state_dir), _now(now)
+
+    def following(lease: Lease) -> Lease:
+        _refuse_held(lease, at, takeover_token=takeover_token)
+        _refuse_outdated(lease, at, expected_token=expected_token, takeover_token=takeover_token)
+        return Lease(
+            token=lease.token + 1,
+            owner=owner,
+            reason=reason,
+            controller=dict(controller or {}),
+            acquired_at=at,
+            renewed_at=at,
+            expires_at=at + ttl,
+        )
+
     if check_mode:
-        return _next(_read(directory), owner, reason, ttl, controller, expected_token, takeover_token, _now(now))
+        return following(_read(directory))
     with locked(directory / "lease.lock"):
-        lease = _next(_read(directory), owner, reason, ttl, controller, expected_token, takeover_token, _now(now))
+        lease = following(_read(directory))
         _write(directory, lease)
     return lease
 
@@ -125,23 +139,17 @@ def release(state_dir: str | Path, *, token: int) -> bool:
     return True
 
 
-def _next(
-    lease: Lease,
-    owner: str,
-    reason: str,
-    ttl: float,
-    controller: typing.Mapping[str, typing.Any] | None,
-    expected_token: int | None,
-    takeover_token: int | None,
-    now: float,
-) -> Lease:
+def _refuse_held(lease: Lease, now: float, *, takeover_token: int | None) -> None:
     if lease.held(now) and takeover_token != lease.token:
-        raise LeaseHeld(
+        raise LeaseHeldError(
             found=f"the lock is {lease.describe(now)}",
             expected="no other run on this app and environment",
             fix="wait for that run, or for its lease to run out; status.yml shows both",
             lease=lease.as_result(now),
         )
+
+
+def _refuse_outdated(lease: Lease, now: float, *, expected_token: int | None, takeover_token: int | None) -> None:
     if expected_token is not None and expected_token not in (lease.token, takeover_token):
         raise BatonError(
             found=f"lease {lease.token} was taken since this plan was made (the plan saw lease {expected_token})",
@@ -149,21 +157,13 @@ def _next(
             fix="nothing was changed; run the same command again, and it will plan from what is there now",
             lease=lease.as_result(now),
         )
-    return Lease(
-        token=lease.token + 1,
-        owner=owner,
-        reason=reason,
-        controller=dict(controller or {}),
-        acquired_at=now,
-        renewed_at=now,
-        expires_at=now + ttl,
-    )
 
 
 def _own(lease: Lease, token: int) -> Lease:
     if lease.token != token or not lease.owner:
         raise BatonError(
-            found=f"the newest lease is {lease.token}" + (f" of {lease.owner}" if lease.owner else ", and nobody holds it"),
+            found=f"the newest lease is {lease.token}"
+            + (f" of {lease.owner}" if lease.owner else ", and nobody holds it"),
             expected=f"lease {token}, under which this run started",
             fix="this run must change nothing more; look at status.yml, then start it again if it is still wanted",
             lease=asdict(lease),

@@ -18,10 +18,10 @@ from ansible_collections.baton.release.plugins.module_utils.switch import NOTHIN
 __all__ = ["Observed", "Plan", "plan_release", "plan_rollback"]
 
 STEPS_OF_MODE = {
-    "first": ("stage", "migrate", "warm", "switch", "verify", "watch"),
-    "forward": ("stage", "migrate", "warm", "switch", "verify", "watch"),
-    "hot": ("warm", "switch", "verify", "watch"),
-    "warm": ("stage", "warm", "switch", "verify", "watch"),
+    "first": ("stage", "migrate", "start", "prove", "switch", "verify", "watch"),
+    "forward": ("stage", "migrate", "start", "prove", "switch", "verify", "watch"),
+    "hot": ("prove", "switch", "verify", "watch"),
+    "warm": ("stage", "start", "prove", "switch", "verify", "watch"),
     "resume": ("switch", "verify", "watch"),
     "nothing": (),
 }
@@ -65,7 +65,9 @@ class Observed:
     def verified(self, version: str) -> bool:
         """Say whether the journal, or the mark of the release itself on every host that has it, calls ``version`` proven."""
         marks = [mark for host in self.reachable().values() for mark in host["releases"] if mark["version"] == version]
-        return version in self.journal.get("verified", ()) or bool(marks and all(mark.get("verified_at") for mark in marks))
+        return version in self.journal.get("verified", ()) or bool(
+            marks and all(mark.get("verified_at") for mark in marks)
+        )
 
     def installed(self, version: str) -> dict[str, str]:
         """Return the app hosts that have ``version`` installed, with the SHA-256 of what it was installed from."""
@@ -94,26 +96,51 @@ class Plan:
     """How to come back from this plan: ``hot``, ``warm`` or "" for not at all."""
     hosts: list[str] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+
+    migrator: str = ""
+    """The app host that migrates; "" for no migration."""
+
+    @property
+    def steps(self) -> list[str]:
+        """What will be done, in this order. A rollback is not watched: nothing better than its version is known."""
+        left_out = set() if self.migrator else {"migrate"}
+        left_out |= {"watch"} if self.action == "rollback" else set()
+        return [step for step in STEPS_OF_MODE[self.mode] if step not in left_out]
+
+    def parts(self, *, balancers: typing.Collection[str], state_host: str) -> dict[str, list[str]]:
+        """Return for each host of the run the steps that it takes part in."""
+        hosts_of = {
+            "stage": self.hosts,
+            "migrate": [self.migrator],
+            "start": self.hosts,
+            **dict.fromkeys(("prove", "switch", "verify"), balancers),
+            "watch": {*balancers, state_host},
+        }
+        everyone = {*self.hosts, *self.lost, *balancers, state_host}
+        return {host: [step for step in self.steps if host in hosts_of[step]] for host in sorted(everyone)}
 
     def as_result(self) -> dict[str, typing.Any]:
         """Return the plan as plain data, with its steps."""
-        return {**asdict(self), "steps": list(STEPS_OF_MODE[self.mode])}
+        return {**asdict(self), "steps": self.steps}
 
 
-def plan_release(observed: Observed, *, version: str, sha256: str, over_unverified: bool = False) -> Plan:
+def plan_release(
+    observed: Observed, *, version: str, sha256: str, migrator: str = "", over_unverified: bool = False
+) -> Plan:
     """Decide how ``version`` comes to traffic.
 
     Args:
         observed: what was found.
         version: the version wanted.
         sha256: SHA-256 of its artifact, "" when it is not known.
+        migrator: the app host that migrates the schema, "" for no migration.
         over_unverified: whether the only proven version may be replaced while what is live is not proven.
 
     Raises:
         BatonError: something that a release needs is missing; nothing was touched.
     """
     _refuse_lost(observed)
+    _refuse_strange_migrator(observed, migrator)
     target, from_slot = _slots_for(observed, version)
     live_version = observed.version(from_slot) if from_slot in SLOTS else ""
     mode = _mode(observed, version, target)
@@ -136,6 +163,7 @@ def plan_release(observed: Observed, *, version: str, sha256: str, over_unverifi
         sha256=sha256 or next(iter(observed.installed(version).values()), ""),
         way_back="hot" if live_version and observed.verified(live_version) else "",
         hosts=sorted(observed.hosts),
+        migrator=migrator,
     )
 
 
@@ -179,11 +207,22 @@ def _refuse_lost(observed: Observed) -> None:
     lost = observed.lost()
     silent = [name for name, one in observed.balancers.items() if "lost" not in one and not one["answering"]]
     if lost or silent:
-        reasons = [f"{name} ({reason})" for name, reason in lost.items()] + [f"{name} (its load balancer does not answer)" for name in silent]
+        reasons = [f"{name} ({reason})" for name, reason in lost.items()] + [
+            f"{name} (its load balancer does not answer)" for name in silent
+        ]
         raise BatonError(
             found="without an answer: " + ", ".join(reasons),
             expected="every load balancer and every app host, because a release goes forward on all of them or not at all",
             fix="bring them back and run again; nothing was touched. rollback.yml works without them",
+        )
+
+
+def _refuse_strange_migrator(observed: Observed, migrator: str) -> None:
+    if migrator and migrator not in observed.hosts:
+        raise BatonError(
+            found=f"the migrator is {migrator}",
+            expected=f"one of the app hosts {', '.join(observed.hosts)}, because it migrates from the release staged there",
+            fix="correct the group migrator; nothing was touched",
         )
 
 
@@ -194,7 +233,9 @@ def _slots_for(observed: Observed, version: str) -> tuple[str, str]:
     if already:
         return already[0], other(already[0])
     if len(live) > 1:
-        holding = ", ".join(f"{slot} ({observed.version(slot) or 'different versions'})" for slot in sorted(live & set(SLOTS)))
+        holding = ", ".join(
+            f"{slot} ({observed.version(slot) or 'different versions'})" for slot in sorted(live & set(SLOTS))
+        )
         raise BatonError(
             found=f"the load balancers disagree: {holding} are both live",
             expected=f"one live slot, or {version} in one of them",
@@ -261,7 +302,11 @@ def _version_before(observed: Observed, live_version: str) -> str:
         if run.get("action") == "release" and run.get("version") == live_version and run.get("from_version"):
             return str(run["from_version"])
     proven = [version for version in observed.journal.get("verified", ()) if version != live_version]
-    slots = [version for slot in SLOTS if (version := observed.version(slot)) and version != live_version and observed.verified(version)]
+    slots = [
+        version
+        for slot in SLOTS
+        if (version := observed.version(slot)) and version != live_version and observed.verified(version)
+    ]
     came_by_release = any(
         run.get("action") == "release" and run.get("version") == live_version and run.get("outcome") == "verified"
         for run in observed.journal.get("runs", ())
@@ -273,13 +318,17 @@ def _refuse_unproven(observed: Observed, version: str, live_version: str) -> Non
     proven = [one for one in observed.journal.get("verified", ()) if one != live_version]
     if version and version != live_version and observed.verified(version):
         return
-    found = f"{version} was never verified" if version else f"no version was live before {live_version or 'what is live'}"
+    found = (
+        f"{version} was never verified" if version else f"no version was live before {live_version or 'what is live'}"
+    )
     if version and version == live_version:
         found = f"{version} is what is live"
     raise BatonError(
         found=found,
         expected="a version that the journal, or the release's own mark, calls verified",
-        fix=f"choose one with rollback_version: {', '.join(proven)}" if proven else "there is none to go back to; release another version",
+        fix=f"choose one with rollback_version: {', '.join(proven)}"
+        if proven
+        else "there is none to go back to; release another version",
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils.plan import STEPS_OF_MODE, Plan
+from ansible_collections.baton.release.plugins.module_utils.plan import Plan
 
 __all__ = ["describe"]
 
@@ -24,16 +24,25 @@ BACK = {
 }
 
 
-def describe(plan: Plan, *, app_name: str, settings: typing.Mapping[str, typing.Any]) -> list[str]:
-    """Return the lines of the plan; ``settings`` adds lines of its own, label to text."""
-    words = {"target": plan.target_slot, "version": plan.version, "from_version": plan.from_version, "from_slot": plan.from_slot}
-    now = f"now {plan.from_version} in {plan.from_slot}" if plan.from_version else "nothing proven is live"
+def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str]) -> list[str]:
+    """Return the lines of the plan; ``step_notes`` says more of some steps, step to text."""
+    words = {
+        "target": plan.target_slot,
+        "version": plan.version,
+        "from_version": plan.from_version,
+        "from_slot": plan.from_slot,
+    }
+    now = f"now {plan.from_version or 'different versions'} in {plan.from_slot}"
+    if plan.mode in ("resume", "nothing"):
+        now = f"live in {plan.target_slot}"
+    elif plan.mode == "first":
+        now = "nothing is live"
     rows = {
         "way": WAYS[plan.mode].format(**words),
-        "steps": " > ".join(STEPS_OF_MODE[plan.mode]) or "none",
+        "steps": " > ".join(plan.steps) or "none",
         "hosts": ", ".join(plan.hosts),
-        "artifact": f"sha256 {plan.sha256}" if "stage" in STEPS_OF_MODE[plan.mode] else "",
-        **{label: str(text) for label, text in settings.items()},
+        "artifact": f"sha256 {plan.sha256}" if "stage" in plan.steps else "",
+        **{step: text for step, text in step_notes.items() if step in plan.steps},
         "way back": BACK[plan.way_back].format(**words),
         "left out": ", ".join(f"{name} ({reason})" for name, reason in plan.lost.items()),
     }
@@ -42,5 +51,4 @@ def describe(plan: Plan, *, app_name: str, settings: typing.Mapping[str, typing.
     return [
         f"{plan.action} {app_name} {plan.version} ({now})",
         *(f"  {label:<10} {text}" for label, text in rows.items() if text),
-        *(f"  note       {note}" for note in plan.notes),
     ]

@@ -38,7 +38,11 @@ class Releases:
         if not self.directory.is_dir():
             return []
         # A directory without a mark is the rest of an installation that was cut off; it does not count as installed.
-        marks = [mark for path in self.directory.iterdir() if not path.name.startswith(".") and (mark := read_json(path / MARK))]
+        marks = [
+            mark
+            for path in self.directory.iterdir()
+            if not path.name.startswith(".") and (mark := read_json(path / MARK))
+        ]
         return sorted(marks, key=lambda mark: mark.get("installed_at", 0), reverse=True)
 
     def install(self, version: str, *, source: str, sha256: str, timeout: float, check_mode: bool) -> bool:

@@ -79,7 +79,12 @@ def switch(
             write_json(directory / "switch.json", record)
             write_atomically(directory / "live", wanted.slot)
     result = observe(balancer, directory)
-    return {**result, "changed": changed, "live": wanted.slot, "diff": {"before": f"{live}\n", "after": f"{wanted.slot}\n"}}
+    return {
+        **result,
+        "changed": changed,
+        "live": wanted.slot,
+        "diff": {"before": f"{live}\n", "after": f"{wanted.slot}\n"},
+    }
 
 
 def _must_change(live: str, wanted: Wanted, directory: Path, token: int | None) -> bool:
@@ -103,7 +108,9 @@ def _await_pool(balancer: Balancer, wanted: Wanted) -> None:
         if len(pool["up"]) >= wanted.min_up:
             return
         if time.monotonic() >= deadline:
-            seen = "the load balancer does not answer" if pools is None else f"it reports {pool['up'] or 'no server'} up"
+            seen = (
+                "the load balancer does not answer" if pools is None else f"it reports {pool['up'] or 'no server'} up"
+            )
             raise BatonError(
                 found=f"{seen} in pool {wanted.slot} of {pool['servers']}",
                 expected=f"at least {wanted.min_up} servers up within {wanted.wait:g} s before traffic moves there",

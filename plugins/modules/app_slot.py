@@ -53,7 +53,8 @@ options:
     type: str
   artifact:
     description:
-      - Where this host finds the artifact, a path or a file, http or https URL. Needed for O(state=present) while the release is not installed.
+      - Where this host finds the artifact, a path or a file, http or https URL.
+      - Needed for O(state=present) while the release is not installed.
     type: str
   artifact_src:
     description: Path of the artifact on the controller, from where it is copied to this host if it is needed there.
@@ -200,7 +201,9 @@ def _change(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -
     state = params["state"]
     if state == "present":
         source, sha256, timeout = params["artifact"] or "", params["sha256"], params["artifact_timeout"]
-        installed = slot.releases.install(params["version"], source=source, sha256=sha256, timeout=timeout, check_mode=check_mode)
+        installed = slot.releases.install(
+            params["version"], source=source, sha256=sha256, timeout=timeout, check_mode=check_mode
+        )
         return {"changed": slot.prepare(check_mode=check_mode) or installed}
     if state == "started":
         return {"changed": slot.start(check_mode=check_mode)}

@@ -161,7 +161,12 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
             changed = journal.append(directory, event, check_mode=check_mode)
     runs = journal.fold(journal.read(directory))
     verified = dict.fromkeys(one["version"] for one in runs if one["outcome"] == "verified" and one.get("version"))
-    return {"changed": changed, "runs": runs[: params["limit"] or None], "verified": list(verified), "lease": lease.gather(directory)}
+    return {
+        "changed": changed,
+        "runs": runs[: params["limit"] or None],
+        "verified": list(verified),
+        "lease": lease.gather(directory),
+    }
 
 
 def main() -> None:

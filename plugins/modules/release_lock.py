@@ -43,7 +43,7 @@ options:
     type: int
   expected_token:
     description:
-      - The newest token when the plan was made. If another lease has been taken since, the lock is refused, because the plan is out of date.
+      - The newest token when the plan was made. If another lease was taken since, the lock is refused, because the plan is out of date.
     type: int
   owner:
     description: Who takes the lease, for people. By default the user and the controller's name.
@@ -125,6 +125,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils import lease
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
+POLL_SECONDS = 0.5
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state_dir": {"type": "path", "required": True},
     "state": {"type": "str", "choices": ["held", "renewed", "released", "gathered"], "default": "held"},
@@ -162,15 +163,10 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
 def _acquire_within(params: dict[str, Any], *, check_mode: bool) -> None:
     deadline = time.monotonic() + params["wait"]
     names = ("owner", "reason", "ttl", "controller", "expected_token", "takeover_token")
-    while True:
-        try:
-            lease.acquire(params["state_dir"], **{name: params[name] for name in names}, check_mode=check_mode)
-        except lease.LeaseHeld:
-            if check_mode or time.monotonic() >= deadline:
-                raise
-            time.sleep(0.5)
-        else:
-            return
+    wanted = {name: params[name] for name in names}
+    while not check_mode and lease.gather(params["state_dir"])["held"] and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    lease.acquire(params["state_dir"], **wanted, check_mode=check_mode)
 
 
 def main() -> None:

@@ -41,6 +41,19 @@ options:
     type: str
     choices: [blue_green]
     default: blue_green
+  migrator:
+    description: The app host that migrates the schema; empty for no migration.
+    type: str
+    default: ""
+  state_host:
+    description: The host that keeps the lock and the journal.
+    type: str
+    required: true
+  play_hosts:
+    description: All hosts of the run; the groups app and lb must be in it as a whole.
+    type: list
+    elements: str
+    required: true
   balancers:
     description: For each load balancer's host the result of M(baton.release.lb_switch); one without V(live) counts as lost.
     type: dict
@@ -68,8 +81,8 @@ options:
     description: Whether a rollback may go past a schema change that the version does not survive.
     type: bool
     default: false
-  settings:
-    description: Further lines for the text, label to text.
+  step_notes:
+    description: What the text says of some steps, step to text; shown where the plan has the step.
     type: dict
     default: {}
 """
@@ -79,6 +92,9 @@ EXAMPLES = r"""
   baton.release.release_plan:
     app_name: shop
     version: v1.1.0
+    state_host: app1
+    play_hosts: "{{ ansible_play_hosts_all }}"
+    migrator: app1
     balancers: {lb1: "{{ balancer }}"}
     hosts: {app1: "{{ app1 }}", app2: "{{ app2 }}"}
     journal: "{{ journal }}"
@@ -96,6 +112,10 @@ run:
   returned: success
   type: list
   elements: str
+parts:
+  description: For each host the steps that it takes part in.
+  returned: success
+  type: dict
 text:
   description: The plan in words.
   returned: success

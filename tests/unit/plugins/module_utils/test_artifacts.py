@@ -106,7 +106,9 @@ def test_an_unsafe_member_is_refused(tmp_path: Path, into: Path, bad: tarfile.Ta
         unpack(tmp_path / "a.tar.gz", sha256, into)
 
 
-@pytest.mark.parametrize("source", ["", "ftp://127.0.0.1/a.tar.gz", "/does/not/exist.tar.gz", "http://127.0.0.1:9/a.tar.gz"])
+@pytest.mark.parametrize(
+    "source", ["", "ftp://127.0.0.1/a.tar.gz", "/does/not/exist.tar.gz", "http://127.0.0.1:9/a.tar.gz"]
+)
 def test_what_cannot_be_had_is_said(into: Path, source: str) -> None:
     with pytest.raises(BatonError, match=r"app_artifact_url"):
         unpack(source, "0" * 64, into)

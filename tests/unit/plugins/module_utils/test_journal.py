@@ -21,7 +21,10 @@ def test_events_of_one_run_are_told_together_newest_first(tmp_path: Path) -> Non
     for event in (started(1, "v1"), finished(1, "verified"), started(2, "v2")):
         assert journal.append(tmp_path, event)
     runs = journal.fold(journal.read(tmp_path))
-    assert [(run["token"], run["version"], run["outcome"]) for run in runs] == [(2, "v2", "unfinished"), (1, "v1", "verified")]
+    assert [(run["token"], run["version"], run["outcome"]) for run in runs] == [
+        (2, "v2", "unfinished"),
+        (1, "v1", "verified"),
+    ]
     assert runs[1]["started_at"] <= runs[1]["finished_at"]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import lease
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 
-def take(directory: Path, owner: str = "ann", *, now: float = 1000.0, ttl: float = 60.0, **more: int) -> lease.Lease:
+def take(directory: Path, owner: str = "ann", *, now: float = 1000.0, ttl: float = 60.0, **more: Any) -> lease.Lease:
     return lease.acquire(directory, owner=owner, reason="a test", ttl=ttl, now=now, **more)
 
 
@@ -24,7 +25,7 @@ def test_tokens_only_grow(tmp_path: Path) -> None:
 
 def test_a_held_lease_is_refused_with_who_since_when_and_why(tmp_path: Path) -> None:
     take(tmp_path, "ann", now=1000.0)
-    with pytest.raises(lease.LeaseHeld) as refusal:
+    with pytest.raises(lease.LeaseHeldError) as refusal:
         take(tmp_path, "bob", now=1010.0)
     message = str(refusal.value)
     assert all(word in message for word in ("ann", "1970-01-01 00:16:40", "a test", "10 s ago", "50 s left"))
@@ -39,7 +40,7 @@ def test_a_lease_that_ran_out_can_be_taken(tmp_path: Path) -> None:
 def test_a_renewal_extends_it(tmp_path: Path) -> None:
     token = take(tmp_path, now=1000.0, ttl=60).token
     lease.renew(tmp_path, token=token, ttl=60, now=1050.0)
-    with pytest.raises(lease.LeaseHeld):
+    with pytest.raises(lease.LeaseHeldError):
         take(tmp_path, "bob", now=1100.0)
 
 
@@ -68,7 +69,7 @@ def test_a_plan_that_is_out_of_date_gets_no_lease(tmp_path: Path) -> None:
 
 def test_only_the_named_dead_holder_is_taken_over(tmp_path: Path) -> None:
     take(tmp_path, "ann", now=1000.0)
-    with pytest.raises(lease.LeaseHeld):
+    with pytest.raises(lease.LeaseHeldError):
         take(tmp_path, "bob", now=1001.0, takeover_token=7)
     assert take(tmp_path, "bob", now=1001.0, takeover_token=1, expected_token=1).token == 2
 
@@ -92,7 +93,7 @@ def test_of_twenty_that_ask_at_once_one_gets_it(tmp_path: Path) -> None:
         barrier.wait()
         try:
             won.append(lease.acquire(tmp_path, owner=name, reason="", ttl=60))
-        except lease.LeaseHeld as error:
+        except lease.LeaseHeldError as error:
             refused.append(error)
 
     threads = [threading.Thread(target=ask, args=(f"run{number}",)) for number in range(20)]

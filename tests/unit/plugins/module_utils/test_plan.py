@@ -20,7 +20,10 @@ def slot(version: str = "", *, current: bool = True, verified: bool = True) -> d
 def host(blue: dict[str, Any], green: dict[str, Any], releases: dict[str, bool] | None = None) -> dict[str, Any]:
     """``releases`` maps each installed version to whether it is marked as verified."""
     known = releases if releases is not None else {s["version"]: s["verified"] for s in (blue, green) if s["version"]}
-    marks = [{"version": version, "sha256": SHA, **({"verified_at": 1.0} if proven else {})} for version, proven in known.items()]
+    marks = [
+        {"version": version, "sha256": SHA, **({"verified_at": 1.0} if proven else {})}
+        for version, proven in known.items()
+    ]
     return {"slots": {"blue": blue, "green": green}, "releases": marks}
 
 
@@ -33,11 +36,30 @@ def journal(*runs: dict[str, Any]) -> dict[str, Any]:
     return {"runs": list(runs), "verified": list(verified), "lease": {"token": len(runs)}}
 
 
-def ran(version: str, outcome: str = "verified", *, action: str = "release", source: str = "", contract: tuple[str, ...] = ()) -> dict[str, Any]:
-    return {"version": version, "outcome": outcome, "action": action, "from_version": source, "contract": list(contract)}
+def ran(
+    version: str,
+    outcome: str = "verified",
+    *,
+    action: str = "release",
+    source: str = "",
+    contract: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    return {
+        "version": version,
+        "outcome": outcome,
+        "action": action,
+        "from_version": source,
+        "contract": list(contract),
+    }
 
 
-def world(live: str, blue: dict[str, Any], green: dict[str, Any], *runs: dict[str, Any], releases: dict[str, bool] | None = None) -> Observed:
+def world(
+    live: str,
+    blue: dict[str, Any],
+    green: dict[str, Any],
+    *runs: dict[str, Any],
+    releases: dict[str, bool] | None = None,
+) -> Observed:
     return Observed({"lb1": balancer(live)}, {name: host(blue, green, releases) for name in HOSTS}, journal(*runs))
 
 
@@ -56,29 +78,50 @@ BAD_TAKEN_BACK = world(
 
 
 @pytest.mark.parametrize(
-    ("observed", "version", "mode", "target", "source", "back"),
+    ("observed", "version", "expected"),
     [
-        pytest.param(FRESH, "v1", "first", "blue", "none", "", id="nothing is live yet"),
-        pytest.param(FIRST_DONE, "v2", "forward", "green", "blue", "hot", id="the next version goes to the idle slot"),
-        pytest.param(FIRST_DONE, "v1", "nothing", "blue", "none", "", id="what is live and proven needs nothing"),
-        pytest.param(SECOND_DONE, "v1", "hot", "blue", "green", "hot", id="an older version that still runs is hot"),
-        pytest.param(BAD_TAKEN_BACK, "v4", "forward", "blue", "green", "hot", id="a stopped bad version is replaced"),
-        pytest.param(BAD_TAKEN_BACK, "v3", "forward", "blue", "green", "hot", id="a bad version may be tried again, from the start"),
+        pytest.param(FRESH, "v1", ("first", "blue", "none", ""), id="nothing is live yet"),
         pytest.param(
-            world("green", slot("v1"), slot("v2", verified=False), ran("v2", "unfinished", source="v1"), ran("v1")),
-            "v2", "resume", "green", "blue", "hot", id="killed in the watch: the same command finishes it",
+            FIRST_DONE, "v2", ("forward", "green", "blue", "hot"), id="the next version goes to the idle slot"
+        ),
+        pytest.param(FIRST_DONE, "v1", ("nothing", "blue", "none", ""), id="what is live and proven needs nothing"),
+        pytest.param(SECOND_DONE, "v1", ("hot", "blue", "green", "hot"), id="an older version that still runs is hot"),
+        pytest.param(BAD_TAKEN_BACK, "v4", ("forward", "blue", "green", "hot"), id="a stopped bad version is replaced"),
+        pytest.param(
+            BAD_TAKEN_BACK,
+            "v3",
+            ("forward", "blue", "green", "hot"),
+            id="a bad version may be tried again, from the start",
         ),
         pytest.param(
-            world("blue", slot("v1"), slot("v2", current=False, verified=False), ran("v2", "unfinished", source="v1"), ran("v1")),
-            "v2", "forward", "green", "blue", "hot", id="killed in stage: the same command stages again",
+            world("green", slot("v1"), slot("v2", verified=False), ran("v2", "unfinished", source="v1"), ran("v1")),
+            "v2",
+            ("resume", "green", "blue", "hot"),
+            id="killed in the watch: the same command finishes it",
+        ),
+        pytest.param(
+            world(
+                "blue",
+                slot("v1"),
+                slot("v2", current=False, verified=False),
+                ran("v2", "unfinished", source="v1"),
+                ran("v1"),
+            ),
+            "v2",
+            ("forward", "green", "blue", "hot"),
+            id="killed in stage: the same command stages again",
         ),
         pytest.param(
             world("blue", slot("v1"), slot("v2", verified=False), ran("v2", "unfinished", source="v1"), ran("v1")),
-            "v2", "forward", "green", "blue", "hot", id="killed before the switch: a running but unproven version is proven again",
+            "v2",
+            ("forward", "green", "blue", "hot"),
+            id="killed before the switch: a running but unproven version is proven again",
         ),
         pytest.param(
             world("blue", slot("v1", verified=False), slot(), ran("v1", "failed")),
-            "v2", "forward", "green", "blue", "", id="a first release that failed does not block its fix",
+            "v2",
+            ("forward", "green", "blue", ""),
+            id="a first release that failed does not block its fix",
         ),
         pytest.param(
             Observed(
@@ -86,13 +129,15 @@ BAD_TAKEN_BACK = world(
                 {name: host(slot("v1"), slot("v2", verified=False)) for name in HOSTS},
                 journal(ran("v2", "unfinished", source="v1"), ran("v1")),
             ),
-            "v2", "resume", "green", "blue", "hot", id="killed between two balancers: the second one follows",
+            "v2",
+            ("resume", "green", "blue", "hot"),
+            id="killed between two balancers: the second one follows",
         ),
     ],
-)  # fmt: skip
-def test_release(observed: Observed, version: str, mode: str, target: str, source: str, back: str) -> None:
+)
+def test_release(observed: Observed, version: str, expected: tuple[str, str, str, str]) -> None:
     plan = plan_release(observed, version=version, sha256=SHA)
-    assert (plan.mode, plan.target_slot, plan.from_slot, plan.way_back) == (mode, target, source, back)
+    assert (plan.mode, plan.target_slot, plan.from_slot, plan.way_back) == expected
 
 
 def test_release_compares_each_balancer_with_what_was_seen_on_it() -> None:
@@ -110,22 +155,38 @@ LOST = {"lost": "unreachable"}
 @pytest.mark.parametrize(
     ("observed", "version", "found"),
     [
-        pytest.param(Observed({"lb1": LOST}, FIRST_DONE.hosts, FIRST_DONE.journal), "v2", "lb1 (unreachable)", id="a balancer is lost"),
         pytest.param(
-            Observed(FIRST_DONE.balancers, {**FIRST_DONE.hosts, "app2": LOST}, FIRST_DONE.journal), "v2", "app2 (unreachable)", id="a host is lost"
+            Observed({"lb1": LOST}, FIRST_DONE.hosts, FIRST_DONE.journal),
+            "v2",
+            "lb1 (unreachable)",
+            id="a balancer is lost",
         ),
         pytest.param(
-            Observed({"lb1": balancer("blue", answering=False)}, FIRST_DONE.hosts, FIRST_DONE.journal), "v2", "does not answer", id="a silent balancer"
+            Observed(FIRST_DONE.balancers, {**FIRST_DONE.hosts, "app2": LOST}, FIRST_DONE.journal),
+            "v2",
+            "app2 (unreachable)",
+            id="a host is lost",
         ),
         pytest.param(
-            Observed({"lb1": balancer("blue"), "lb2": balancer("green")}, SECOND_DONE.hosts, SECOND_DONE.journal), "v3", "disagree", id="balancers disagree"
+            Observed({"lb1": balancer("blue", answering=False)}, FIRST_DONE.hosts, FIRST_DONE.journal),
+            "v2",
+            "does not answer",
+            id="a silent balancer",
+        ),
+        pytest.param(
+            Observed({"lb1": balancer("blue"), "lb2": balancer("green")}, SECOND_DONE.hosts, SECOND_DONE.journal),
+            "v3",
+            "disagree",
+            id="balancers disagree",
         ),
         pytest.param(
             world("green", slot("v1"), slot("v2", verified=False), ran("v2", "unfinished", source="v1"), ran("v1")),
-            "v3", "never verified", id="the only proven version would be lost",
+            "v3",
+            "never verified",
+            id="the only proven version would be lost",
         ),
     ],
-)  # fmt: skip
+)
 def test_release_is_refused(observed: Observed, version: str, found: str) -> None:
     with pytest.raises(BatonError, match="To do") as refusal:
         plan_release(observed, version=version, sha256=SHA)
@@ -152,22 +213,30 @@ def test_release_without_a_checksum_is_refused_unless_installed_everywhere() -> 
         pytest.param(BAD_TAKEN_BACK, "v1", ("v1", "warm", "blue"), id="warm, named"),
         pytest.param(
             world("green", slot("v1"), slot("v2", verified=False), ran("v2", "unfinished", source="v1"), ran("v1")),
-            "", ("v1", "hot", "blue"), id="from a version that was never proven",
+            "",
+            ("v1", "hot", "blue"),
+            id="from a version that was never proven",
         ),
         pytest.param(
-            Observed(SECOND_DONE.balancers, SECOND_DONE.hosts, {"lost": "unreachable"}), "", ("v1", "hot", "blue"),
+            Observed(SECOND_DONE.balancers, SECOND_DONE.hosts, {"lost": "unreachable"}),
+            "",
+            ("v1", "hot", "blue"),
             id="without the journal the releases' own marks are enough",
         ),
         pytest.param(
-            Observed(SECOND_DONE.balancers, {**SECOND_DONE.hosts, "app2": LOST}, SECOND_DONE.journal), "", ("v1", "hot", "blue"),
+            Observed(SECOND_DONE.balancers, {**SECOND_DONE.hosts, "app2": LOST}, SECOND_DONE.journal),
+            "",
+            ("v1", "hot", "blue"),
             id="a dead app host does not block the way back",
         ),
         pytest.param(
-            Observed({**SECOND_DONE.balancers, "lb2": LOST}, SECOND_DONE.hosts, SECOND_DONE.journal), "", ("v1", "hot", "blue"),
+            Observed({**SECOND_DONE.balancers, "lb2": LOST}, SECOND_DONE.hosts, SECOND_DONE.journal),
+            "",
+            ("v1", "hot", "blue"),
             id="a hot rollback goes on without a lost balancer",
         ),
     ],
-)  # fmt: skip
+)
 def test_rollback(observed: Observed, version: str, expected: tuple[str, str, str]) -> None:
     plan: Plan = plan_rollback(observed, version=version)
     assert (plan.version, plan.mode, plan.target_slot) == expected
@@ -189,21 +258,45 @@ def test_a_rollback_says_which_hosts_it_left_out() -> None:
         pytest.param(BAD_TAKEN_BACK, "v3", "v3 was never verified", id="a version that failed"),
         pytest.param(
             world("green", slot("v1"), slot("v2"), ran("v2", source="v1", contract=("0007",)), ran("v1")),
-            "", "0007", id="past a contract migration",
+            "",
+            "0007",
+            id="past a contract migration",
         ),
         pytest.param(
-            world("blue", slot("v1"), slot("v9", verified=False), ran("v1", action="rollback", source="v2"), ran("v2", source="v1"), ran("v1")),
-            "", "no version was live before v1", id="a rollback is not undone by a second one",
+            world(
+                "blue",
+                slot("v1"),
+                slot("v9", verified=False),
+                ran("v1", action="rollback", source="v2"),
+                ran("v2", source="v1"),
+                ran("v1"),
+            ),
+            "",
+            "no version was live before v1",
+            id="a rollback is not undone by a second one",
         ),
         pytest.param(
-            Observed({"lb1": LOST}, BAD_TAKEN_BACK.hosts, BAD_TAKEN_BACK.journal), "v1", "unclear", id="warm, but what is live is unknown"
+            Observed({"lb1": LOST}, BAD_TAKEN_BACK.hosts, BAD_TAKEN_BACK.journal),
+            "v1",
+            "unclear",
+            id="warm, but what is live is unknown",
         ),
         pytest.param(
-            world("green", slot("v3"), slot("v2"), ran("v3", source="v2"), ran("v2", source="v1"), ran("v1"), releases={"v2": True, "v3": True}),
-            "v1", "no longer installed", id="warm, but the release was removed",
+            world(
+                "green",
+                slot("v3"),
+                slot("v2"),
+                ran("v3", source="v2"),
+                ran("v2", source="v1"),
+                ran("v1"),
+                releases={"v2": True, "v3": True},
+            ),
+            "v1",
+            "no longer installed",
+            id="warm, but the release was removed",
         ),
     ],
-)  # fmt: skip
+)
 def test_rollback_is_refused(observed: Observed, version: str, found: str) -> None:
     with pytest.raises(BatonError, match="To do") as refusal:
         plan_rollback(observed, version=version)

@@ -28,7 +28,9 @@ def pool(*up: str, servers: tuple[str, ...] = ("a:1", "b:1")) -> dict[str, Any]:
 BOTH_UP = Pools(pool("a:1", "b:1"))
 
 
-def change(directory: Path, slot: str, expected: str | None = None, *, token: int | None = None, **more: Any) -> dict[str, Any]:
+def change(
+    directory: Path, slot: str, expected: str | None = None, *, token: int | None = None, **more: Any
+) -> dict[str, Any]:
     return switch(BOTH_UP, Wanted(slot, expected, **more), state_dir=directory, token=token)
 
 
