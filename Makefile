@@ -1,0 +1,66 @@
+# make help
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PLAY = $(BIN)/ansible-playbook -i inventories/local
+
+.PHONY: help setup demo demo-down status test test-unit test-e2e lint format clean
+
+help: ## Show what can be made
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.run ## Make the virtual environment that everything runs in (.venv)
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"Found: Python {v[0]}.{v[1]}. Expected: 3.11 or newer. To do: make PYTHON=/path/to/python3.11")'
+	@echo "== Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.python requirements.txt
+	@echo "== Installing what running needs (about 100 MB, once)"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run tests/requirements.txt
+	@echo "== Installing what tests and linters need (once)"
+	@$(PIP) -r tests/requirements.txt
+	@touch $@
+
+.cache/wheels: $(VENV)/.run examples/shop/v1.0.0/requirements.lock
+	@echo "== Downloading what the example shop depends on (about 15 MB, once)"
+	@rm -rf $@
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest $@ -r examples/shop/v1.0.0/requirements.lock
+	@touch $@
+
+demo: $(VENV)/.run .cache/wheels ## Release the example shop for real, under traffic (about 90 s; no root, no Docker)
+	@$(BIN)/python -m examples.demo
+
+demo-down: $(VENV)/.run ## Stop what the demo left running, and remove its data
+	@$(PLAY) playbooks/embedded_down.yml -e embedded_wipe=true
+
+status: $(VENV)/.run ## Show what is live in the embedded environment
+	@$(PLAY) playbooks/status.yml
+
+test: test-unit test-e2e ## Run all tests
+
+test-unit: $(VENV)/.test ## Run the tests of the parts
+	@echo "== Tests of the parts"
+	@$(BIN)/python -m pytest tests/unit -n 2 -q
+
+test-e2e: $(VENV)/.test ## Run the tests of the playbooks on an embedded environment of their own
+	@echo "== Tests of the playbooks, on embedded environments of their own"
+	@$(BIN)/python -m pytest tests/e2e -q --durations=10
+
+lint: $(VENV)/.test ## Run all linters
+	@tests/lint.sh
+
+format: $(VENV)/.test ## Format the Python files
+	@$(BIN)/ruff format plugins tests examples
+	@$(BIN)/ruff check --fix plugins tests examples
+
+clean: ## Remove the virtual environment and all caches (the embedded environment must be down)
+	@rm -rf $(VENV) .ansible .cache .mypy_cache .pytest_cache .ruff_cache collections

@@ -1,0 +1,243 @@
+"""An embedded environment of a test's own, and what a test asks and does to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.witness.process import Witness
+
+ROOT = Path(__file__).resolve().parents[2]
+PLUGINS = ROOT / "tests" / "plugins"
+APP_HOSTS = ("app1", "app2", "app3")
+SETTINGS = {"watch_seconds": 2, "watch_slice_seconds": 1, "watch_probe_rate": 20, "traffic_wait": 10}
+PLAYBOOK_SECONDS = 180
+COLUMNS = "select table_name, column_name, data_type from information_schema.columns where table_schema = 'public' order by 1, 2"
+
+
+@dataclass(frozen=True)
+class Played:
+    """A playbook that ran: its exit code, its output and each result of a task."""
+
+    code: int
+    output: str
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+
+    def changed(self) -> list[str]:
+        """Return the tasks that changed something, with their hosts."""
+        return [f"{one['task']} ({one['host']})" for one in self.tasks if one["changed"]]
+
+    def remote_calls(self, host: str) -> list[str]:
+        """Return the tasks that started Python on ``host``."""
+        return [one["task"] for one in self.tasks if one["host"] == host and one["remote"]]
+
+    def ran(self, task: str) -> list[str]:
+        """Return the hosts that ``task`` ran on."""
+        return [one["host"] for one in self.tasks if one["task"] == task]
+
+
+class Environment:
+    """Three app hosts, a load balancer and a database under ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.severed = root / "severed"
+        self.severed.mkdir(parents=True, exist_ok=True)
+        self.overlay = root / "overlay.yml"
+        # The same inventory, with connections that a test can cut.
+        self.overlay.write_text(json.dumps({"all": {"vars": {"ansible_connection": "severable"}}}))
+        self._versions = 0
+
+    @property
+    def url(self) -> str:
+        """The address that users ask."""
+        ports = json.loads((self.root / "ports.json").read_text())
+        return f"http://127.0.0.1:{ports['lb1']['public']}"
+
+    def host(self, name: str) -> Path:
+        """Return the directory of a host."""
+        return self.root / "hosts" / name
+
+    def state(self, name: str) -> Path:
+        """Return the state directory of the app on a host."""
+        return self.host(name) / "baton" / "shop"
+
+    def command(self, playbook: str, *arguments: str, **variables: Any) -> list[str]:
+        """Return the command line of a playbook."""
+        settings = json.dumps({**SETTINGS, **variables})
+        inventories = ("-i", str(ROOT / "inventories" / "local"), "-i", str(self.overlay))
+        return [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            f"playbooks/{playbook}.yml",
+            *inventories,
+            *arguments,
+            "-e",
+            settings,
+        ]
+
+    def variables(self, tasks: Path | None = None, **more: str) -> dict[str, str]:
+        """Return the environment variables of a playbook."""
+        own = {
+            "BATON_LOCAL_ROOT": str(self.root),
+            "BATON_SEVERED": str(self.severed),
+            "ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS / "connection"),
+            "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS / "callback"),
+            "ANSIBLE_CALLBACKS_ENABLED": "saboteur",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        return {**os.environ, **own, **({"BATON_TASKS": str(tasks)} if tasks else {}), **more}
+
+    def play(self, playbook: str, *arguments: str, before: str = "", sabotage: str = "", **variables: Any) -> Played:
+        """Run a playbook to its end; the shell command ``sabotage`` runs just before the task named ``before``."""
+        tasks = self.root / "tasks.jsonl"
+        tasks.unlink(missing_ok=True)
+        disturbance = {"BATON_SABOTAGE": sabotage, "BATON_SABOTAGE_BEFORE": before} if sabotage else {}
+        done = subprocess.run(
+            self.command(playbook, *arguments, **variables),
+            cwd=ROOT,
+            env=self.variables(tasks, **disturbance),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PLAYBOOK_SECONDS,
+            check=False,
+        )
+        lines = tasks.read_text().splitlines() if tasks.exists() else []
+        return Played(done.returncode, done.stdout, [json.loads(line) for line in lines])
+
+    def must(self, playbook: str, *arguments: str, **variables: Any) -> Played:
+        """Run a playbook that has to go well."""
+        played = self.play(playbook, *arguments, **variables)
+        assert played.code == 0, played.output
+        return played
+
+    def release(self, version: str, **more: Any) -> Played:
+        """Release ``version``, whatever comes of it."""
+        return self.play("release", release_version=version, **more)
+
+    def status(self) -> str:
+        """Return the table of status.yml, its white space made single."""
+        return re.sub(r"[ \t]+", " ", self.must("status").output)
+
+    def live(self) -> str:
+        """Return the live slot, from the load balancer's own file."""
+        path = self.state("lb1") / "live"
+        return path.read_text() if path.exists() else "none"
+
+    def served(self) -> dict[str, Any]:
+        """Return what users get from /health."""
+        with urllib.request.urlopen(f"{self.url}/health", timeout=10) as answer:
+            body: dict[str, Any] = json.load(answer)
+        return body
+
+    def slot(self, host: str, slot: str) -> dict[str, Any]:
+        """Return what a slot of a host was given."""
+        path = self.host(host) / "shop" / "slots" / slot / "slot.json"
+        record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return record
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the events of the journal."""
+        path = self.state("lb1") / "journal.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def lease(self) -> dict[str, Any]:
+        """Return the lock as it is on the state host."""
+        lease: dict[str, Any] = json.loads((self.state("lb1") / "lease.json").read_text())
+        return lease
+
+    def pids(self) -> dict[str, int]:
+        """Return the pid of each program of every host, from the hosts' own supervisords."""
+        pids = {}
+        for host in (*APP_HOSTS, "lb1", "db1"):
+            for line in self.supervisorctl(host, "status").splitlines():
+                found = re.match(r"(\S+)\s+RUNNING\s+pid (\d+)", line)
+                if found:
+                    pids[f"{host}/{found[1]}"] = int(found[2])
+        return pids
+
+    def supervisorctl(self, host: str, *arguments: str) -> str:
+        """Ask a host's supervisord, as a person would."""
+        config = self.host(host) / "supervisor" / "supervisord.conf"
+        command = [str(Path(sys.executable).with_name("supervisorctl")), "-c", str(config), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    def sever(self, host: str) -> str:
+        """Return the shell command that cuts the connection to ``host``."""
+        return f"touch {self.severed / host}"
+
+    def mend(self) -> None:
+        """Connect all hosts again."""
+        for path in self.severed.iterdir():
+            path.unlink()
+
+    def witness(self, name: str, *, rate: float = 60) -> Witness:
+        """Return a client that writes down every request; to be used as a context manager."""
+        ledger = self.root / "ledgers" / f"{name}-{time.time_ns()}.jsonl"
+        ledger.parent.mkdir(exist_ok=True)
+        return Witness(self.url, ledger, seconds=PLAYBOOK_SECONDS, rate=rate, paths=("/", "/products"))
+
+    def new_version(self, *, edits: dict[str, str] | None = None, like: str = "v1.1.0") -> str:
+        """Make the artifact of a version that was never released, and return its name.
+
+        Args:
+            edits: text to append to files of the app, by path in the release.
+            like: the built version to start from.
+        """
+        self._versions += 1
+        version = f"v9.0.{self._versions}"
+        tree = self.root / "trees" / version
+        with tarfile.open(self.root / "artifacts" / f"shop-{like}.tar.gz") as archive:
+            archive.extractall(tree, filter="data")  # of our own build
+        marker = tree / "shop" / "__init__.py"
+        marker.write_text(marker.read_text().replace(like, version))
+        for path, text in {"shop/__init__.py": "", **(edits or {})}.items():
+            with (tree / path).open("a") as stream:
+                stream.write(text)
+            # The build compiles without a check against the source, so what was edited must lose its compiled form.
+            for compiled in (tree / path).parent.glob(f"__pycache__/{Path(path).stem}.*"):
+                compiled.unlink()
+        artifact = self.root / "artifacts" / f"shop-{version}.tar.gz"
+        with tarfile.open(artifact, "w:gz", compresslevel=1) as archive:
+            archive.add(tree, arcname=".")
+        shutil.rmtree(tree)
+        sha256 = hashlib.sha256(artifact.read_bytes()).hexdigest()
+        artifact.with_name(f"shop-{version}.json").write_text(json.dumps({"sha256": sha256}))
+        return version
+
+    def snapshot(
+        self, *, without: Sequence[str] = ("*.log", "*.log.*", "ledgers", "tasks.jsonl", "data", "*.pid")
+    ) -> dict[str, str]:
+        """Return a digest of every file of the environment but logs and the database's own files."""
+        seen = {}
+        for path in sorted(self.root.rglob("*")):
+            parts = path.relative_to(self.root).parts
+            if any(Path(part).match(pattern) for part in parts for pattern in without):
+                continue
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "directory"
+            seen["/".join(parts)] = f"{path.lstat().st_mode:o} {content}"
+        return seen
+
+    def schema(self) -> str:
+        """Return every column of the database and the revision it is at, asked directly."""
+        secrets = json.loads((self.root / "secrets.json").read_text())
+        with psycopg.connect(secrets["DATABASE_URL"].replace("+psycopg", "")) as connection:
+            columns = connection.execute(COLUMNS).fetchall()
+            versioned = any(table == "alembic_version" for table, *_ in columns)
+            revision = connection.execute("select version_num from alembic_version").fetchall() if versioned else "none"
+            return f"{columns} {revision}"

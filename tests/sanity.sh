@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# ansible-test wants a real directory .../ansible_collections/baton/release, so it gets what the collection's build would ship.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=$PWD/.venv/bin
+export PATH=$bin:$PATH
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+ansible-galaxy collection build --force --output-path "$work" > /dev/null
+ansible-galaxy collection install --offline -p "$work" "$work"/baton-release-*.tar.gz > /dev/null
+cd "$work/ansible_collections/baton/release"
+python=$("$bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+ansible-test sanity --local --python "$python" --color no "$@"
