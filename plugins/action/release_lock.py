@@ -69,7 +69,7 @@ def is_dead(process: dict[str, Any]) -> bool:
         return _start_time(int(process["pid"])) != process.get("started")
     except FileNotFoundError:
         return True
-    except (KeyError, ValueError, OSError):
+    except (KeyError, TypeError, ValueError, OSError):
         return False
 
 

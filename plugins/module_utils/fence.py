@@ -16,7 +16,7 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import locked, read_json, write_json
 
-__all__ = ["FENCE_OPTIONS", "fenced"]
+__all__ = ["FENCE_OPTIONS", "fenced", "newest_token"]
 
 # The options of every module that changes something on behalf of a lease.
 FENCE_OPTIONS: dict[str, dict[str, typing.Any]] = {
@@ -48,8 +48,13 @@ def fenced(state_dir: str | Path, token: int | None, *, check_mode: bool) -> typ
         yield
 
 
+def newest_token(state_dir: str | Path) -> int:
+    """Return the newest token that this host has seen, 0 for none."""
+    return int((read_json(Path(state_dir) / "fence.json") or {}).get("token", 0))
+
+
 def _newest(directory: Path, token: int | None) -> int:
-    newest = int((read_json(directory / "fence.json") or {}).get("token", 0))
+    newest = newest_token(directory)
     if token is not None and token < newest:
         raise BatonError(
             found=f"this host has seen lease {newest}, this change belongs to lease {token}",

@@ -65,6 +65,7 @@ def acquire(
     controller: typing.Mapping[str, typing.Any] | None = None,
     expected_token: int | None = None,
     takeover_token: int | None = None,
+    newest_seen: int = 0,
     now: float | None = None,
     check_mode: bool = False,
 ) -> Lease:
@@ -78,6 +79,7 @@ def acquire(
         controller: identity of the asking process, by which a later run can tell that it is dead.
         expected_token: the token seen when the plan was made; None when there was no plan.
         takeover_token: the token of a holder that the caller has proven dead.
+        newest_seen: the newest token that any host of the environment has seen; more than this state host knows of, if it is a new one.
         now: the time, for tests.
         check_mode: decide and say, but write nothing.
 
@@ -91,7 +93,7 @@ def acquire(
         _refuse_held(lease, at, takeover_token=takeover_token)
         _refuse_outdated(lease, at, expected_token=expected_token, takeover_token=takeover_token)
         return Lease(
-            token=lease.token + 1,
+            token=max(lease.token, newest_seen) + 1,
             owner=owner,
             reason=reason,
             controller=dict(controller or {}),

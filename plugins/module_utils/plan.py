@@ -69,6 +69,12 @@ class Observed:
             marks and all(mark.get("verified_at") for mark in marks)
         )
 
+    def newest_token(self) -> int:
+        """Return the newest lease that any host has seen."""
+        return max(
+            (int(one.get("newest_token", 0)) for one in (*self.balancers.values(), *self.hosts.values())), default=0
+        )
+
     def installed(self, version: str) -> dict[str, str]:
         """Return the app hosts that have ``version`` installed, with the SHA-256 of what it was installed from."""
         return {
@@ -97,6 +103,8 @@ class Plan:
     hosts: list[str] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
 
+    newest_token: int = 0
+    """The newest lease that any host has seen."""
     migrator: str = ""
     """The app host that migrates; "" for no migration."""
 
@@ -163,6 +171,7 @@ def plan_release(
         sha256=sha256 or next(iter(observed.installed(version).values()), ""),
         way_back="hot" if live_version and observed.verified(live_version) else "",
         hosts=sorted(observed.hosts),
+        newest_token=observed.newest_token(),
         migrator=migrator,
     )
 
@@ -200,6 +209,7 @@ def plan_rollback(observed: Observed, *, version: str = "", sha256: str = "", pa
         way_back="hot" if live_version and observed.verified(live_version) else "",
         hosts=sorted(observed.reachable()),
         lost=observed.lost(),
+        newest_token=observed.newest_token(),
     )
 
 

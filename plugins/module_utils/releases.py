@@ -31,18 +31,15 @@ class Releases:
 
     def mark(self, version: str) -> dict[str, typing.Any] | None:
         """Return what is known of ``version`` ({version, sha256, installed_at, verified_at}), or None when it is not installed."""
-        return read_json(self.path(version) / MARK)
+        return read_json(self.path(version) / MARK) if self.path(version).is_dir() else None
 
     def installed(self) -> list[dict[str, typing.Any]]:
         """Return the marks of all installed releases, the latest installed first."""
         if not self.directory.is_dir():
             return []
         # A directory without a mark is the rest of an installation that was cut off; it does not count as installed.
-        marks = [
-            mark
-            for path in self.directory.iterdir()
-            if not path.name.startswith(".") and (mark := read_json(path / MARK))
-        ]
+        names = [path.name for path in self.directory.iterdir() if not path.name.startswith(".")]
+        marks = [mark for name in names if (mark := self.mark(name))]
         return sorted(marks, key=lambda mark: mark.get("installed_at", 0), reverse=True)
 
     def install(self, version: str, *, source: str, sha256: str, timeout: float, check_mode: bool) -> bool:
@@ -62,8 +59,14 @@ class Releases:
             )
         if not check_mode:
             path = self.path(version)
-            if path.exists():
+            if path.is_dir():
                 shutil.rmtree(path)
+            elif path.exists():
+                raise BatonError(
+                    found=f"{path} is a file",
+                    expected="nothing there, or the directory of a release",
+                    fix="move it away, and run again; nothing was unpacked",
+                )
             fetch_and_unpack(source, sha256=sha256, into=path, timeout=timeout)
             write_json(path / MARK, {"version": version, "sha256": sha256.lower(), "installed_at": time.time()})
         return True

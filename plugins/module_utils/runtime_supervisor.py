@@ -12,6 +12,8 @@ from __future__ import annotations
 import base64
 import configparser
 import http.client
+import os
+import platform
 import socket
 import time
 import typing
@@ -62,16 +64,21 @@ class Supervisor:
         try:
             parser.read_string(self.config.read_text(encoding="utf-8"))
             control = parser["supervisorctl"]
-            self.url = control["serverurl"]
-            self.credentials = (control.get("username", ""), control.get("password", ""))
-            pattern = parser["include"]["files"].split()[0]
-        except (OSError, KeyError, IndexError, configparser.Error) as error:
+            self.url = self._expand(control["serverurl"])
+            self.credentials = (self._expand(control.get("username", "")), self._expand(control.get("password", "")))
+            pattern = self._expand(parser["include"]["files"].split()[0])
+        except (OSError, LookupError, ValueError, TypeError, configparser.Error) as error:
             raise BatonError(
                 found=f"{self.config} cannot be used: {error}",
                 expected="supervisord's configuration, with serverurl in [supervisorctl] and files in [include]",
                 fix="correct app_supervisor_config, or the file",
             ) from error
         self.programs = self.config.parent / Path(pattern).parent
+
+    def _expand(self, value: str) -> str:
+        """Expand a value as supervisord does: %(here)s, %(ENV_NAME)s, and %% for a percent sign."""
+        known = {f"ENV_{name}": text for name, text in os.environ.items()}
+        return value % {**known, "here": str(self.config.parent), "host_node_name": platform.node()}
 
     def state(self, name: str) -> dict[str, typing.Any]:
         """Return ``{"state": running|starting|failing|stopped|absent, "pid": int|None, "detail": str}`` of the program ``name``."""

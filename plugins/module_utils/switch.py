@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.fence import fenced
+from ansible_collections.baton.release.plugins.module_utils.fence import fenced, newest_token
 from ansible_collections.baton.release.plugins.module_utils.files import (
     read_json,
     read_text,
@@ -56,6 +56,7 @@ def observe(balancer: Balancer, state_dir: str | Path) -> dict[str, typing.Any]:
     return {
         "live": live,
         "previous": _previous(Path(state_dir), live),
+        "newest_token": newest_token(state_dir),
         "answering": pools is not None,
         "pools": pools or {},
     }

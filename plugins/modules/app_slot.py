@@ -139,6 +139,10 @@ releases:
   returned: always
   type: list
   elements: dict
+newest_token:
+  description: The newest lease that this host has seen.
+  returned: always
+  type: int
 removed:
   description: The versions that were removed.
   returned: with O(state=verified)
@@ -152,7 +156,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils import app_slots
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced
+from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced, newest_token
 from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
 
@@ -194,7 +198,11 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     if params["state"] != "gathered":
         with fenced(params["state_dir"], params["token"], check_mode=check_mode):
             result = _change(app_slots.Slot(_spec(params), runtime), params, check_mode=check_mode)
-    return {**result, **app_slots.gather(params["app_name"], app_root, runtime)}
+    return {
+        **result,
+        **app_slots.gather(params["app_name"], app_root, runtime),
+        "newest_token": newest_token(params["state_dir"]),
+    }
 
 
 def _change(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:

@@ -106,6 +106,10 @@ previous:
   description: The slot that the last switch came from, or V(none) when that is not known.
   returned: always
   type: str
+newest_token:
+  description: The newest lease that this host has seen.
+  returned: always
+  type: int
 answering:
   description: Whether the load balancer itself answered.
   returned: always

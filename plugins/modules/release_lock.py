@@ -65,6 +65,11 @@ options:
     description:
       - Take the lease over from the holder of this token, although it has not run out. Only for a holder that is known to be dead.
     type: int
+  newest_seen:
+    description:
+      - The newest token that any host of the environment has seen. The lease gets a newer one, also on a state host without memory.
+    type: int
+    default: 0
   controller:
     description: Identity of the process that asks. Set by the controller's part of this module.
     type: dict
@@ -136,6 +141,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "ttl": {"type": "int", "default": 300},
     "wait": {"type": "int", "default": 0},
     "takeover_token": {"type": "int", "no_log": False},
+    "newest_seen": {"type": "int", "default": 0},
     "controller": {"type": "dict", "default": {}},
 }
 
@@ -162,7 +168,7 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
 
 def _acquire_within(params: dict[str, Any], *, check_mode: bool) -> None:
     deadline = time.monotonic() + params["wait"]
-    names = ("owner", "reason", "ttl", "controller", "expected_token", "takeover_token")
+    names = ("owner", "reason", "ttl", "controller", "expected_token", "takeover_token", "newest_seen")
     wanted = {name: params[name] for name in names}
     while not check_mode and lease.gather(params["state_dir"])["held"] and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)

@@ -12,7 +12,6 @@ import sys
 import tarfile
 import time
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,21 @@ PLUGINS = ROOT / "tests" / "plugins"
 APP_HOSTS = ("app1", "app2", "app3")
 SETTINGS = {"watch_seconds": 2, "watch_slice_seconds": 1, "watch_probe_rate": 20, "traffic_wait": 10}
 PLAYBOOK_SECONDS = 180
+# Logs, the database's own files, what the tests themselves bring along, and locks that hold nothing.
+NOISE = (
+    "*.log",
+    "*.log.*",
+    "*.pid",
+    "*.lock",
+    "access*",
+    "artifacts",
+    "ledgers",
+    "postgres",
+    "severed",
+    "tasks.jsonl",
+    "trees",
+    "vendor",
+)
 COLUMNS = "select table_name, column_name, data_type from information_schema.columns where table_schema = 'public' order by 1, 2"
 
 
@@ -220,14 +234,12 @@ class Environment:
         artifact.with_name(f"shop-{version}.json").write_text(json.dumps({"sha256": sha256}))
         return version
 
-    def snapshot(
-        self, *, without: Sequence[str] = ("*.log", "*.log.*", "ledgers", "tasks.jsonl", "data", "*.pid")
-    ) -> dict[str, str]:
-        """Return a digest of every file of the environment but logs and the database's own files."""
+    def snapshot(self) -> dict[str, str]:
+        """Return a digest of every file of the environment but logs and what the test itself brings."""
         seen = {}
         for path in sorted(self.root.rglob("*")):
             parts = path.relative_to(self.root).parts
-            if any(Path(part).match(pattern) for part in parts for pattern in without):
+            if any(Path(part).match(pattern) for part in parts for pattern in NOISE):
                 continue
             content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "directory"
             seen["/".join(parts)] = f"{path.lstat().st_mode:o} {content}"

@@ -156,12 +156,13 @@ def test_the_choice_survives_the_balancer(shop: Environment) -> None:
 
 
 def test_a_migration_that_fails_leaves_the_old_version_serving(shop: Environment) -> None:
-    live, served, schema = shop.live(), shop.served()["version"], shop.schema()
+    live, served = shop.live(), shop.served()["version"]
     version = shop.new_version(edits={"migrations/versions/0009_bad.py": BAD_MIGRATION})
     played = shop.release(version)
     assert played.code != 0
     assert "abandoned" in played.output
-    assert (shop.live(), shop.served()["version"], shop.schema()) == (live, served, schema)
+    assert (shop.live(), shop.served()["version"]) == (live, served)
+    assert "half_done" not in shop.schema()
 
 
 @pytest.mark.parametrize("version", ["latest", "../v1", "v1;id", "-rf", "v 1", ""])
@@ -178,6 +179,4 @@ def test_a_part_of_the_environment_is_refused(shop: Environment) -> None:
     played = shop.play("release", "--limit", "lb1,app1", release_version=shop.new_version())
     assert played.code != 0
     assert "without --limit" in played.output
-    assert {name: digest for name, digest in shop.snapshot().items() if "artifacts" not in name} == {
-        name: digest for name, digest in before.items() if "artifacts" not in name
-    }
+    assert shop.snapshot() == before

@@ -16,7 +16,7 @@ options:
     vars:
       - name: inventory_hostname
 extends_documentation_fragment:
-  - connection_pipeline
+  - connection_pipelining
 """
 
 import os

@@ -74,6 +74,10 @@ def test_only_the_named_dead_holder_is_taken_over(tmp_path: Path) -> None:
     assert take(tmp_path, "bob", now=1001.0, takeover_token=1, expected_token=1).token == 2
 
 
+def test_a_state_host_without_memory_gives_a_token_newer_than_any_seen(tmp_path: Path) -> None:
+    assert take(tmp_path, newest_seen=41).token == 42
+
+
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:
     directory = tmp_path / "state"
     assert lease.acquire(directory, owner="ann", reason="", ttl=9, check_mode=True).token == 1

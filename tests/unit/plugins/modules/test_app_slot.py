@@ -1,0 +1,225 @@
+"""app_slot against a real supervisord: one slot on one host, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
+from ansible_collections.baton.release.plugins.modules.app_slot import ARGUMENT_SPEC, run
+
+from tests.postgres import free_port
+
+APP = """\
+import http.server, json, os, sys
+if os.environ.get("CRASH"):
+    sys.exit(f"no way with {os.environ['SECRET']}")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({**os.environ, "cwd": os.getcwd()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+class Host:
+    """One host: its directories, its supervisord, and app_slot as a release calls it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "supervisord.conf"
+        self.ports = {"blue": free_port(), "green": free_port()}
+
+    def artifact(self, version: str) -> dict[str, str]:
+        path = self.root / f"{version}.tar.gz"
+        if not path.exists():
+            with tarfile.open(path, "w:gz") as tar:
+                info = tarfile.TarInfo("app.py")
+                text = f"# {version}\n{APP}".encode()
+                info.size = len(text)
+                tar.addfile(info, io.BytesIO(text))
+        return {"artifact": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+    def slot(
+        self, state: str, slot: str = "blue", version: str = "v1", *, check_mode: bool = False, **more: Any
+    ) -> dict[str, Any]:
+        params = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
+        params |= {"app_name": "shop", "app_root": str(self.root / "shop"), "state_dir": str(self.root / "state")}
+        params |= {
+            "supervisor_config": str(self.config),
+            "slot": slot,
+            "version": version,
+            "state": state,
+            "port": self.ports[slot],
+        }
+        params |= {
+            "command": [sys.executable, "app.py"],
+            "instance": "app 1",
+            "start_timeout": 15,
+            **self.artifact(version),
+            **more,
+        }
+        return run(params, check_mode=check_mode)
+
+    def serve(self, slot: str = "blue", version: str = "v1", **more: Any) -> int:
+        """Have a version run; return its pid."""
+        self.slot("present", slot, version, **more)
+        result = self.slot("started", slot, version, **more)
+        return int(result["slots"][slot]["pid"])
+
+    def asked(self, slot: str = "blue") -> dict[str, str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[slot]}/", timeout=5) as answer:
+            body: dict[str, str] = json.load(answer)
+        return body
+
+
+@pytest.fixture(scope="module")
+def supervised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory of a supervisord that runs while the tests of this file do."""
+    root = tmp_path_factory.mktemp("host")
+    port = free_port()
+    (root / "conf.d").mkdir()
+    (root / "supervisord.conf").write_text(
+        f"[supervisord]\nlogfile={root}/supervisord.log\npidfile={root}/supervisord.pid\nchildlogdir={root}\n"
+        f"[inet_http_server]\nport=127.0.0.1:{port}\nusername=baton\npassword=s%%3Acret\n"
+        "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+        f"[supervisorctl]\nserverurl=http://127.0.0.1:{port}\nusername=baton\npassword=s%%3Acret\n"
+        "[include]\nfiles=conf.d/*.conf\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(root / "supervisord.conf")],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield root
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def host(supervised: Path) -> Iterator[Host]:
+    """A host with nothing on it."""
+    one = Host(supervised)
+    yield one
+    for slot in ("blue", "green"):
+        one.slot("absent", slot)
+
+
+def test_from_nothing_to_running_with_its_environment(host: Host) -> None:
+    assert host.slot("gathered")["slots"]["blue"]["version"] == ""
+    host.serve(environment={"NAME": "a 'b' \"c\" $d `e` %f"})
+    seen = host.asked()
+    assert (seen["BATON_INSTANCE"], seen["BATON_SLOT"], seen["BATON_VERSION"]) == ("app 1", "blue", "v1")
+    assert seen["NAME"] == "a 'b' \"c\" $d `e` %f"
+    assert seen["cwd"] == str(host.root / "shop" / "releases" / "v1")
+
+
+def test_each_state_is_reached_once(host: Host) -> None:
+    """The ladder: each step first in check mode, then for real, then again."""
+    for state in ("present", "started", "verified", "stopped", "absent"):
+        assert host.slot(state, check_mode=True)["changed"], state
+        assert host.slot(state)["changed"], state
+        assert not host.slot(state)["changed"], state
+    assert not (host.root / "shop" / "slots" / "blue").exists()
+
+
+def test_a_change_of_one_slot_leaves_the_other_alone(host: Host) -> None:
+    blue = host.serve("blue", "v1")
+    host.serve("green", "v2")
+    host.serve("green", "v3")
+    host.slot("stopped", "green")
+    assert host.slot("gathered")["slots"]["blue"]["pid"] == blue
+
+
+@pytest.mark.parametrize("what", ["version", "environment", "secrets", "command"])
+def test_what_the_process_was_given_decides_whether_it_starts_anew(host: Host, what: str) -> None:
+    before = host.serve()
+    more: dict[str, Any] = {}
+    if what == "environment":
+        more = {"environment": {"NEW": "1"}}
+    elif what == "command":
+        more = {"command": [sys.executable, "-u", "app.py"]}
+    elif what == "secrets":
+        (host.root / "shop/slots/blue/secrets.env").write_text('SECRET="new"\n')
+    after = host.serve(version="v2" if what == "version" else "v1", **more)
+    assert before != after
+    assert host.serve(version="v2" if what == "version" else "v1", **more) == after
+
+
+def test_a_version_that_does_not_come_up_is_said_without_its_secrets(host: Host) -> None:
+    host.slot("present", environment={"CRASH": "1"})
+    (host.root / "shop/slots/blue/secrets.env").write_text('SECRET="c4n4ry"\n')
+    host.slot("present", environment={"CRASH": "1"}, version="v2")
+    with pytest.raises(BatonError, match="no way with") as refusal:
+        host.slot("started", environment={"CRASH": "1"}, version="v2")
+    assert "c4n4ry" not in str(refusal.value)
+
+
+def test_a_port_that_is_taken_is_said(host: Host) -> None:
+    host.slot("present")
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", host.ports["blue"]))
+        squatter.listen()
+        with pytest.raises(BatonError, match=f"port {host.ports['blue']} of slot blue"):
+            host.slot("started")
+
+
+def test_a_slot_that_was_not_prepared_is_not_started(host: Host) -> None:
+    with pytest.raises(BatonError, match="holds nothing"):
+        host.slot("started")
+    host.slot("present", version="v1")
+    with pytest.raises(BatonError, match="holds v1"):
+        host.slot("started", version="v2")
+
+
+def test_a_crashed_process_is_started_again(host: Host) -> None:
+    pid = host.serve()
+    Supervisor(host.config).stop("shop-blue")
+    assert host.slot("gathered")["slots"]["blue"]["current"] is False
+    assert host.serve() != pid
+
+
+def test_an_older_lease_changes_nothing(host: Host) -> None:
+    pid = host.serve(token=1_000)
+    for state in ("present", "started", "stopped", "absent", "verified"):
+        with pytest.raises(BatonError, match="has seen lease 1000"):
+            host.slot(state, version="v2", token=999)
+    assert host.slot("gathered")["slots"]["blue"]["pid"] == pid
+
+
+def test_check_mode_on_a_host_with_nothing_writes_nothing(host: Host) -> None:
+    before = sorted(host.root.rglob("*"))
+    host.slot("present", version="v7", check_mode=True)
+    assert [path for path in sorted(host.root.rglob("*")) if path not in before] == [host.root / "v7.tar.gz"]
+
+
+def test_a_supervisord_that_is_not_there_is_said(tmp_path: Path) -> None:
+    config = tmp_path / "supervisord.conf"
+    with pytest.raises(BatonError, match="cannot be used"):
+        Supervisor(config)
+    config.write_text("[supervisorctl]\nserverurl=unix:///does/not/exist.sock\n[include]\nfiles=conf.d/*.conf\n")
+    with pytest.raises(BatonError, match="does not answer"):
+        Supervisor(config).state("shop-blue")
