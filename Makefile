@@ -53,7 +53,7 @@ test-unit: $(VENV)/.test ## Run the tests of the parts
 
 test-e2e: $(VENV)/.test ## Run the tests of the playbooks on an embedded environment of their own
 	@echo "== Tests of the playbooks, on embedded environments of their own"
-	@$(BIN)/python -m pytest tests/e2e -q --durations=10
+	@$(BIN)/python -m pytest tests/e2e -n 2 -q --durations=10
 
 lint: $(VENV)/.test ## Run all linters
 	@tests/lint.sh

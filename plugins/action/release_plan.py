@@ -56,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         decided = {**plan.as_result(), "strategy": arguments["strategy"]}
         # A dry run takes part in one step only: the migrations say what they would do.
         run = [] if self._task.check_mode else decided["steps"]
-        parts = plan.parts(balancers=arguments["balancers"], state_host=arguments["state_host"])
+        parts = plan.parts(state_host=arguments["state_host"])
         if self._task.check_mode:
             parts = {host: [step for step in steps if step == "migrate"] for host, steps in parts.items()}
         return {**result, "changed": False, "plan": decided, "run": run, "parts": parts, "text": "\n".join(text)}

@@ -101,8 +101,8 @@ class Plan:
     way_back: str = ""
     """How to come back from this plan: ``hot``, ``warm`` or "" for not at all."""
     hosts: list[str] = field(default_factory=list)
+    balancers: list[str] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
-
     newest_token: int = 0
     """The newest lease that any host has seen."""
     migrator: str = ""
@@ -115,16 +115,16 @@ class Plan:
         left_out |= {"watch"} if self.action == "rollback" else set()
         return [step for step in STEPS_OF_MODE[self.mode] if step not in left_out]
 
-    def parts(self, *, balancers: typing.Collection[str], state_host: str) -> dict[str, list[str]]:
-        """Return for each host of the run the steps that it takes part in."""
+    def parts(self, *, state_host: str) -> dict[str, list[str]]:
+        """Return for each host of the run the steps that it takes part in; a host that is lost takes part in none."""
         hosts_of = {
             "stage": self.hosts,
             "migrate": [self.migrator],
             "start": self.hosts,
-            **dict.fromkeys(("prove", "switch", "verify"), balancers),
-            "watch": {*balancers, state_host},
+            **dict.fromkeys(("prove", "switch", "verify"), self.balancers),
+            "watch": {*self.balancers, state_host},
         }
-        everyone = {*self.hosts, *self.lost, *balancers, state_host}
+        everyone = {*self.hosts, *self.lost, *self.balancers, state_host}
         return {host: [step for step in self.steps if host in hosts_of[step]] for host in sorted(everyone)}
 
     def as_result(self) -> dict[str, typing.Any]:
@@ -171,6 +171,7 @@ def plan_release(
         sha256=sha256 or next(iter(observed.installed(version).values()), ""),
         way_back="hot" if live_version and observed.verified(live_version) else "",
         hosts=sorted(observed.hosts),
+        balancers=sorted(observed.balancers),
         newest_token=observed.newest_token(),
         migrator=migrator,
     )
@@ -208,6 +209,7 @@ def plan_rollback(observed: Observed, *, version: str = "", sha256: str = "", pa
         sha256="" if hot else _retained(observed, version, sha256),
         way_back="hot" if live_version and observed.verified(live_version) else "",
         hosts=sorted(observed.reachable()),
+        balancers=sorted(name for name, one in observed.balancers.items() if "lost" not in one),
         lost=observed.lost(),
         newest_token=observed.newest_token(),
     )
@@ -266,9 +268,10 @@ def _mode(observed: Observed, version: str, target: str) -> str:
 
 
 def _marked(observed: Observed, version: str) -> bool:
-    """Say whether nothing is left to do for ``version``: it is proven and every host's release says so."""
+    """Say whether nothing is left to do for ``version``: the journal and every host's release call it proven."""
     marks = [mark for host in observed.reachable().values() for mark in host["releases"] if mark["version"] == version]
-    return len(marks) == len(observed.hosts) and all(mark.get("verified_at") for mark in marks)
+    marked = len(marks) == len(observed.hosts) and all(mark.get("verified_at") for mark in marks)
+    return marked and version in observed.journal.get("verified", ())
 
 
 def _proven_beside(observed: Observed, slot: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 import subprocess
 import sys
@@ -10,28 +9,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.baton.release.plugins.module_utils.files import locked
 
 from tests.e2e.environment import ROOT, Environment
 
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory with the builds of the shop, made once."""
-    shared = os.environ.get("BATON_TEST_ARTIFACTS")
-    if shared:
-        return Path(shared)
-    environment = Environment(tmp_path_factory.mktemp("builds"))
-    subprocess.run(
-        [sys.executable, "examples/shop/make_repository.py", str(environment.root / "shop-repository")],
-        cwd=ROOT,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        list(
-            pool.map(lambda version: environment.must("build", release_version=version), ("v1.0.0", "v1.1.0", "v1.2.0"))
-        )
-    return environment.root / "artifacts"
+    """Return the directory with the builds of the shop: made once, by the worker that comes first."""
+    if os.environ.get("BATON_TEST_ARTIFACTS"):
+        return Path(os.environ["BATON_TEST_ARTIFACTS"])
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "builds"
+    with locked(root.with_suffix(".lock")):
+        if not root.exists():
+            build(root)
+    return root / "artifacts"
+
+
+def build(root: Path) -> None:
+    """Build the shop's three versions under ``root``."""
+    environment = Environment(root)
+    make = [sys.executable, "examples/shop/make_repository.py", str(root / "shop-repository")]
+    subprocess.run(make, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for version in ("v1.0.0", "v1.1.0", "v1.2.0"):
+        environment.must("build", release_version=version)
 
 
 def started(root: Path, artifacts: Path) -> Environment:

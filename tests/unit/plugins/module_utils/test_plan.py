@@ -100,6 +100,12 @@ BAD_TAKEN_BACK = world(
             id="killed in the watch: the same command finishes it",
         ),
         pytest.param(
+            world("green", slot("v1"), slot("v2"), ran("v2", "unfinished", source="v1"), ran("v1")),
+            "v2",
+            ("resume", "green", "blue", "hot"),
+            id="killed before the journal was told: the same command tells it",
+        ),
+        pytest.param(
             world(
                 "blue",
                 slot("v1"),
