@@ -14,7 +14,7 @@ SLOT = {"version": "", "state": "absent", "current": False, "verified": False}
 
 
 def arguments(**changes: Any) -> dict[str, Any]:
-    known = {
+    known: dict[str, Any] = {
         "action": "release",
         "app_name": "shop",
         "version": "v1.0.0",
