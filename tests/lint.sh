@@ -18,7 +18,7 @@ step yamllint
 yamllint --strict .
 
 step ansible-lint, profile production
-ansible-lint --offline --strict --quiet
+ansible-lint --offline --strict -q
 
 step "playbooks parse"
 for playbook in playbooks/*.yml; do
