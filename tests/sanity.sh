@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 ansible-galaxy collection build --force --output-path "$work" > /dev/null
-ansible-galaxy collection install --offline -p "$work" "$work"/baton-release-*.tar.gz > /dev/null
+ANSIBLE_COLLECTIONS_PATH=$work ansible-galaxy collection install --offline --force -p "$work" "$work"/baton-release-*.tar.gz > /dev/null
 cd "$work/ansible_collections/baton/release"
 python=$("$bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 ansible-test sanity --local --python "$python" --color no "$@"
