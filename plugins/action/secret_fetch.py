@@ -38,7 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core has no typ
     def _arguments(self) -> dict[str, typing.Any]:
         """Return the options for the module: those of the task and, unless it reads the store itself, the values."""
         # Only checked here: expanding a path, for example, is left to the host it belongs to.
-        _, checked = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC, **CONSTRAINTS)
+        _validation, checked = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC, **CONSTRAINTS)
         if checked["values"] is not None:
             raise BatonError(
                 found="the option values in a task",

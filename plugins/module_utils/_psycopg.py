@@ -100,7 +100,7 @@ def _require() -> None:
 
 
 def _libpq_options(url: str) -> dict[str, typing.Any]:
-    scheme, _, rest = url.partition("://")
+    scheme, _separator, rest = url.partition("://")
     if scheme.partition("+")[0] not in ("postgresql", "postgres"):
         raise BatonError(
             found=f"a database URL of the kind '{scheme}'" if rest else "a database URL without a scheme",
@@ -109,7 +109,7 @@ def _libpq_options(url: str) -> dict[str, typing.Any]:
         )
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     # Parameters that only the app's own driver understands mean nothing to libpq, which would refuse the whole URL.
-    address, _, query = rest.partition("?")
+    address, _mark, query = rest.partition("?")
     query = urlencode([pair for pair in parse_qsl(query) if pair[0] in known])
     try:
         return dict(conninfo.conninfo_to_dict(f"postgresql://{address}?{query}"))

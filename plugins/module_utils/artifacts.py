@@ -14,6 +14,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path, PurePosixPath
 
+from ansible.module_utils.urls import open_url
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 __all__ = ["fetch_and_unpack"]
@@ -79,7 +80,7 @@ def _open(source: str, timeout: float) -> typing.BinaryIO:
             path = urllib.request.url2pathname(urllib.parse.urlsplit(source).path) if scheme else source
             return Path(path).open("rb")
         if scheme in ("http", "https"):
-            return typing.cast(typing.BinaryIO, urllib.request.urlopen(source, timeout=timeout))  # noqa: S310  # scheme checked
+            return typing.cast(typing.BinaryIO, open_url(source, timeout=timeout))
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise BatonError(

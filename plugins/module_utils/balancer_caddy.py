@@ -70,7 +70,7 @@ class Caddy:
         deadline = time.monotonic() + self.timeout
         connection = self._connect(self.preview[slot])
         try:
-            for _ in range(PROBES_PER_SERVER * servers):
+            for _probe in range(PROBES_PER_SERVER * servers):
                 connection.request("GET", self.health_path)
                 response = connection.getresponse()
                 response.read(1 << 16)

@@ -51,7 +51,7 @@ def judge(observation: Observation, expectation: Expectation) -> Verdict:
     return Verdict(observation, shown, next((complaint for complaint in complaints if complaint), None))
 
 
-def _incomplete(observation: Observation, _: Expectation, _version: str | None, _missing: str) -> str | None:
+def _incomplete(observation: Observation, _expected: Expectation, _version: str | None, _missing: str) -> str | None:
     return None if observation.kind == "answered" else observation.detail
 
 

@@ -105,5 +105,6 @@ def _held(connection: Connection, wait: float) -> BatonError:
 
 def _row(connection: Connection, statement: str) -> tuple[typing.Any, ...]:
     row = connection.execute(statement.encode()).fetchone()
-    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    if row is None:
+        raise AssertionError("a SELECT without FROM has one row")
     return row

@@ -106,7 +106,7 @@ class _TimedSocket:
 
     def _connect(self, endpoint: Endpoint) -> socket.socket:
         failure: OSError = OSError("the name has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(
+        for family, kind, protocol, _canonical, address in socket.getaddrinfo(
             endpoint.host, endpoint.port, type=socket.SOCK_STREAM
         ):
             candidate = socket.socket(family, kind, protocol)

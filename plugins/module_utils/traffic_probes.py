@@ -75,7 +75,7 @@ class Probes:
         now = time.monotonic()
         self._begun = now if self._begun is None else self._begun
         due = int((now - self._begun) * self._rate) + 1 if self._rate else 0
-        for _ in range(min(due - self.sent, _AT_ONCE - self.outstanding)):
+        for _due in range(min(due - self.sent, _AT_ONCE - self.outstanding)):
             endpoint = self._endpoints[self.sent % len(self._endpoints)]
             self.sent += 1
             threading.Thread(target=self._probe, args=(endpoint,), daemon=True).start()
