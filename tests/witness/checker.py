@@ -9,7 +9,8 @@ import itertools
 import math
 import typing
 
-from tests.witness.ledger import Ledger, Record
+from tests.witness.ledger import Ledger, MessageRecord, Record, SocketRecord
+from tests.witness.socket_checker import SocketFault, socket_faults, wrong_socket_versions
 
 __all__ = [
     "Gap",
@@ -91,7 +92,7 @@ class Mixed:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds of the requests that were answered whole."""
+    """Milliseconds of the requests that were answered whole; downloads are slow on purpose and left out."""
 
     p50: float
     p95: float
@@ -172,8 +173,8 @@ def mixed_window(records: Records, *, old: str, new: str) -> Mixed | None:
 
 
 def latency(records: Records) -> Latency | None:
-    """Return the percentiles (nearest rank) over the requests without error; None if there are none."""
-    times = sorted(record.ms for record in records if record.error is None)
+    """Return the percentiles (nearest rank) over the requests without error, downloads aside; None if there are none."""
+    times = sorted(record.ms for record in records if record.error is None and record.kind != "slow")
     if not times:
         return None
 
@@ -212,6 +213,10 @@ class Verdict:
     latency: Latency | None
     gap: Gap
     silence: Gap
+    websockets: int
+    messages: int
+    socket_faults: list[SocketFault]
+    wrong_socket_version: list[SocketRecord | MessageRecord]
     reasons: list[str]
 
     @property
@@ -229,28 +234,32 @@ def judge(
     expect_versions: typing.Collection[str] = (),
     allow_4xx: typing.Collection[int] = (),
     max_silence: float = MAX_SILENCE_SECONDS,
+    whole: bool = False,
 ) -> Verdict:
-    """Judge the requests in flight at any time in [``t0``, ``t1``] (default: from the first start to the last).
+    """Judge what was in flight at any time in [``t0``, ``t1``] (default: from the first start to the last).
 
     A 5xx that ``allow_5xx_of`` itself answered whole is the bad version's; every other failure is the release's. Where
     ``expect_versions`` are given, each answer must come from one of them (or from ``allow_5xx_of``). A window in which
-    the witness was silent for more than ``max_silence`` seconds does not pass: nothing seen is not nothing wrong.
+    the witness was silent for more than ``max_silence`` seconds does not pass: nothing seen is not nothing wrong. With
+    ``whole`` the ledger must have its last line, and hold as much as that says.
     """
-    t0 = min((record.start for record in ledger), default=0.0) if t0 is None else t0
-    t1 = max((record.start for record in ledger), default=t0) if t1 is None else t1
+    starts = [*(record.start for record in ledger), *(socket.start for socket in ledger.sockets)]
+    t0 = min(starts, default=0.0) if t0 is None else t0
+    t1 = max(starts, default=t0) if t1 is None else t1
     seen = ledger.window(t0, t1)
     failed = failures(seen, allow_4xx=allow_4xx)
     by_bad = [record for record in failed if _is_5xx_of(record, allow_5xx_of)]
     by_release = [record for record in failed if not _is_5xx_of(record, allow_5xx_of)]
+    expected = {*expect_versions, *([allow_5xx_of] if allow_5xx_of else [])} if expect_versions else None
     wrong = [
         record
         for record in seen
-        if expect_versions
-        and not is_failure(record, allow_4xx=allow_4xx)
-        and (record.version is None or record.version not in {*expect_versions, allow_5xx_of})
+        if expected is not None and not is_failure(record, allow_4xx=allow_4xx) and record.version not in expected
     ]
     silence = longest_silence(seen, t0, t1)
-    reasons = []
+    faults = [fault for fault in socket_faults(seen) if not _is_5xx_of(fault.record, allow_5xx_of)]
+    wrong_sockets = [] if expected is None else wrong_socket_versions(seen, expected)
+    reasons = [*(_incomplete(ledger) if whole else [])]
     if not seen.records:
         reasons.append("no request was made")
     elif silence.seconds > max_silence:
@@ -259,6 +268,10 @@ def judge(
         reasons.append(f"{len(by_release)} requests failed")
     if wrong:
         reasons.append(f"{len(wrong)} answers came from a version that was not expected")
+    if faults:
+        reasons.append(f"{len(faults)} faults of WebSockets")
+    if wrong_sockets:
+        reasons.append(f"{len(wrong_sockets)} WebSockets or their messages had a version that was not expected")
     return Verdict(
         t0=t0,
         t1=t1,
@@ -270,9 +283,25 @@ def judge(
         latency=latency(seen),
         gap=longest_gap(seen, t0, t1, allow_4xx=allow_4xx),
         silence=silence,
+        websockets=len(seen.sockets),
+        messages=len(seen.messages),
+        socket_faults=faults,
+        wrong_socket_version=wrong_sockets,
         reasons=reasons,
     )
 
 
-def _is_5xx_of(record: Record, version: str | None) -> bool:
-    return version is not None and record.error is None and record.version == version and _is_5xx(record)
+def _incomplete(ledger: Ledger) -> typing.Iterator[str]:
+    if ledger.end is None:
+        yield "the ledger has no last line: its client did not end in good order"
+        return
+    counted = (ledger.end.requests, ledger.end.websockets, ledger.end.messages)
+    held = (len(ledger.records), len(ledger.sockets), len(ledger.messages))
+    if held != counted:
+        yield f"the ledger holds {held} requests, WebSockets and messages, and its last line counts {counted}"
+
+
+def _is_5xx_of(record: Record | SocketRecord | MessageRecord, version: str | None) -> bool:
+    if version is None or isinstance(record, MessageRecord):
+        return False
+    return record.error is None and record.version == version and record.status is not None and record.status >= 500

@@ -13,9 +13,11 @@ import os
 import time
 import typing
 
+from tests.witness.downloads import Downloads
 from tests.witness.ledger import TICK_SECONDS, Kind, LedgerWriter, Record
 from tests.witness.link import Link
 from tests.witness.options import MAX_BACKLOG_SECONDS, Options
+from tests.witness.talkers import Talkers
 from tests.witness.wire import WireError, encode_request
 
 __all__ = ["Client"]
@@ -47,7 +49,10 @@ def shots(options: Options, kind: Kind) -> typing.Iterator[Shot]:
 
 
 class Client:
-    """One run: half of the requests over kept-alive connections, half over connections of their own."""
+    """One run: half of the requests over kept-alive connections, half over connections of their own.
+
+    Downloads and WebSockets, where the options have any, come on top of the rate.
+    """
 
     def __init__(self, options: Options, writer: LedgerWriter, *, parent: int | None = None) -> None:
         """Write to ``writer``; end early when the process ``parent``, which must be the starter, is gone."""
@@ -69,18 +74,36 @@ class Client:
         self.stopping = True
 
     async def run(self) -> None:
-        """Send for the time asked for; returns at the latest one request timeout later, with everything written."""
+        """Send for the time asked for; returns when what was under way then has ended too, with everything written."""
         try:
             async with asyncio.TaskGroup() as group:
                 ticker = group.create_task(self._tick())
-                async with asyncio.TaskGroup() as requests:
-                    await self._pace(requests)
+                async with asyncio.TaskGroup() as traffic:
+                    self._start_lasting(traffic)
+                    await self._pace(traffic)
+                    self.stop()
                 ticker.cancel()
-        finally:
             for link in self._idle:
                 self._tell_leftover(link)
+            self._writer.end(skipped=self.skipped)
+        finally:
+            for link in self._idle:
                 link.close()
             self._writer.close()
+
+    def _start_lasting(self, traffic: asyncio.TaskGroup) -> None:
+        options = self._options
+        if options.downloads:
+            downloads = Downloads(options, self._numbers, going=self._going, note=self._note)
+            for index in range(options.streams):
+                traffic.create_task(downloads.stream(index))
+        if options.websockets:
+            talkers = Talkers(options, self._numbers, going=self._going, note=self._writer.write)
+            for index in range(options.talkers):
+                traffic.create_task(talkers.talk(index))
+
+    def _going(self) -> bool:
+        return not self.stopping
 
     async def _tick(self) -> None:
         while True:
@@ -118,12 +141,16 @@ class Client:
             async with asyncio.timeout(self._options.timeout):
                 await link.exchange(target.address, target.port, shot.data)
         except TimeoutError:
-            error = f"timeout: {self._options.timeout:g} s passed {link.progress}"
+            # A starved process may see the answer and the end of its time at the same moment.
+            error = None if link.answered else f"timeout: {self._options.timeout:g} s passed {link.progress}"
         except WireError as fault:
             error = str(fault)
         seconds = time.perf_counter() - began
         self._give_back(kind, link, reusable=error is None)
-        self._record(kind, shot.method, shot.path, link, started=started, seconds=seconds, error=error)
+        record = link.record(
+            kind=kind, method=shot.method, path=shot.path, started=started, seconds=seconds, error=error
+        )
+        self._note(record)
 
     def _take(self, kind: Kind) -> Link:
         """Return the connection that has rested longest; a new one while there are too few, or all are busy."""
@@ -147,28 +174,10 @@ class Client:
         try:
             link.leftover_fault()
         except WireError as fault:
-            self._record("kept", "-", "-", link, started=time.time(), seconds=0.0, error=str(fault))
+            now = time.time()
+            self._note(link.record(kind="kept", method="-", path="-", started=now, seconds=0.0, error=str(fault)))
 
-    def _record(
-        self, kind: Kind, method: str, path: str, link: Link, *, started: float, seconds: float, error: str | None
-    ) -> None:
-        response = link.response
-        headers = response.headers if response is not None else {}
-        record = Record(
-            start=round(started, 6),
-            end=round(started + seconds, 6),
-            ms=round(seconds * 1000, 3),
-            method=method,
-            path=path,
-            kind=kind,
-            connection=link.number,
-            nth=link.sent,
-            status=response.status if response is not None else None,
-            error=error,
-            version=headers.get("x-version"),
-            instance=headers.get("x-instance"),
-            slot=headers.get("x-slot"),
-        )
+    def _note(self, record: Record) -> None:
         self._writer.write(record)
         if record.error_kind is not None:
             self.errors[record.error_kind] += 1

@@ -5,19 +5,23 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 import typing
 
+from tests.witness.ledger import Kind, Record
 from tests.witness.wire import ResponseParser, WireError
 
 __all__ = ["Link"]
+
+SLOW_BUFFER_BYTES = 16384
 
 
 class Link(asyncio.Protocol):
     """A connection that carries one request at a time and is never opened a second time."""
 
-    def __init__(self, number: int) -> None:
-        """Take the ``number`` under which the ledger knows it."""
+    def __init__(self, number: int, *, pace: float | None = None) -> None:
+        """Take the ``number`` under which the ledger knows it, and the bytes per second to read at most."""
         self.number = number
         self.sent = 0
         self.response: ResponseParser | None = None
@@ -25,6 +29,7 @@ class Link(asyncio.Protocol):
         self._answer: asyncio.Future[None] | None = None
         self._idle_fault: tuple[str, str, float] | None = None
         self._unasked = 0
+        self._pace = pace
 
     @property
     def progress(self) -> str:
@@ -33,15 +38,25 @@ class Link(asyncio.Protocol):
             return "while connecting"
         return self.response.progress if self.response is not None else "before sending"
 
-    async def exchange(self, host: str, port: int, request: bytes) -> ResponseParser:
-        """Send ``request`` (on the first one: connect before) and return the whole response, or raise WireError."""
+    @property
+    def answered(self) -> bool:
+        """Whether the response to the last request has come, whole and alone."""
+        return self.response is not None and self.response.complete and not self.response.leftover + self._unasked
+
+    async def exchange(
+        self, host: str, port: int, request: bytes, *, on_body: typing.Callable[[bytes], object] | None = None
+    ) -> ResponseParser:
+        """Send ``request`` (on the first one: connect before) and return the whole response, or raise WireError.
+
+        The bytes of the body go to ``on_body`` as they come.
+        """
         self.sent += 1
         self.response = None
         if self._transport is None:
             await self._connect(host, port)
         self._refuse_if_spoiled()
         assert self._transport is not None
-        self.response = response = ResponseParser()
+        self.response = response = ResponseParser(on_body=on_body)
         self._answer = asyncio.get_running_loop().create_future()
         try:
             self._transport.write(request)
@@ -56,6 +71,29 @@ class Link(asyncio.Protocol):
         count = self._unasked + (self.response.leftover if self.response is not None else 0)
         if count:
             raise WireError("leftover-bytes", f"{count} bytes came after the response to request {self.sent}")
+
+    def record(
+        self, *, kind: Kind, method: str, path: str, started: float, seconds: float, error: str | None
+    ) -> Record:
+        """Return the record of the last request: begun at ``started`` (Unix seconds), ended after so many ``seconds``."""
+        response = self.response
+        headers = response.headers if response is not None else {}
+        return Record(
+            start=round(started, 6),
+            end=round(started + seconds, 6),
+            ms=round(seconds * 1000, 3),
+            method=method,
+            path=path,
+            kind=kind,
+            connection=self.number,
+            nth=self.sent,
+            status=response.status if response is not None else None,
+            error=error,
+            version=headers.get("x-version"),
+            instance=headers.get("x-instance"),
+            slot=headers.get("x-slot"),
+            body_bytes=response.body_bytes if response is not None else 0,
+        )
 
     def close(self) -> None:
         """Close, whatever the state."""
@@ -99,6 +137,9 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = typing.cast("asyncio.Transport", transport)
+        if self._pace is not None:
+            # Else the whole body would be read at once into the system's buffers, and only looked at slowly.
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER_BYTES)
 
     def data_received(self, data: bytes) -> None:
         """Feed the response that is waited for; anything else came unasked."""
@@ -106,6 +147,7 @@ class Link(asyncio.Protocol):
             self._unasked += len(data)
             return
         assert self.response is not None
+        self._rest(len(data))
         try:
             self.response.feed(data)
         except WireError as fault:
@@ -113,6 +155,11 @@ class Link(asyncio.Protocol):
         else:
             if self.response.complete:
                 self._settle(None)
+
+    def _rest(self, count: int) -> None:
+        if self._pace is not None and self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(count / self._pace, self._transport.resume_reading)
 
     def eof_received(self) -> None:
         """Let the response decide whether the end comes in time; then close."""

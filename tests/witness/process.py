@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from tests.witness.checker import is_failure
 from tests.witness.ledger import Ledger, load
+from tests.witness.options import Options, longest_end
 
 __all__ = ["Witness", "WitnessError"]
 
@@ -22,7 +24,7 @@ STARTED = b"witness: pid "
 ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.05
 START_SECONDS = 10.0
-# What a client that was told to stop may need beyond the timeout of its last request.
+# What a client that was told to stop may need beyond the time for what is under way.
 STOP_MARGIN_SECONDS = 5.0
 
 
@@ -48,34 +50,56 @@ class Witness:
         post_share: float = 0.2,
         connections: int = 16,
         timeout: float = 5.0,
+        downloads: typing.Sequence[tuple[str, str]] = (),
+        streams: int = 2,
+        pace: float = 65536.0,
+        download_timeout: float = 60.0,
+        websockets: typing.Sequence[str] = (),
+        talkers: int = 4,
+        talk_seconds: float = 10.0,
+        talk_interval: float = 0.5,
     ) -> None:
         """Take what ``python -m tests.witness run`` takes; ``ledger`` must not exist yet."""
         self.ledger_path = ledger.resolve()
         self.log_path = self.ledger_path.with_suffix(".log")
-        self._timeout = timeout
+        self._talks = bool(websockets)
+        self._patience = STOP_MARGIN_SECONDS + longest_end(
+            timeout=timeout,
+            download_timeout=download_timeout,
+            has_downloads=bool(downloads),
+            has_websockets=bool(websockets),
+        )
         self._process: subprocess.Popen[bytes] | None = None
-        self._arguments = [
-            "--url",
-            url,
-            "--ledger",
-            str(self.ledger_path),
-            "--seconds",
-            str(seconds),
-            "--rate",
-            str(rate),
-        ]
-        self._arguments += [
-            "--post-share",
-            str(post_share),
-            "--connections",
-            str(connections),
-            "--timeout",
-            str(timeout),
-        ]
+        numbers = {
+            "--seconds": seconds,
+            "--rate": rate,
+            "--post-share": post_share,
+            "--connections": connections,
+            "--timeout": timeout,
+            "--streams": streams,
+            "--pace": pace,
+            "--download-timeout": download_timeout,
+            "--talkers": talkers,
+            "--talk-seconds": talk_seconds,
+            "--talk-interval": talk_interval,
+        }
+        self._arguments = ["--url", url, "--ledger", str(self.ledger_path)]
+        for name, number in numbers.items():
+            self._arguments += [name, str(number)]
         for path in paths:
             self._arguments += ["--path", path]
         for path, body in posts:
             self._arguments += ["--post", path, body]
+        for path, proof in downloads:
+            self._arguments += ["--download", path, proof]
+        for path in websockets:
+            self._arguments += ["--websocket", path]
+
+    @classmethod
+    def of(cls, url: str, ledger: Path, options: Options) -> typing.Self:
+        """Return the witness that does what ``options`` say, against ``url``."""
+        names = [field.name for field in dataclasses.fields(options) if field.name != "target"]
+        return cls(url, ledger, **{name: getattr(options, name) for name in names})
 
     @property
     def pid(self) -> int:
@@ -86,7 +110,10 @@ class Witness:
         """Start the client and wait until it says that it runs."""
         command = [sys.executable, "-m", "tests.witness", "run", *self._arguments, "--parent", str(os.getpid())]
         with self.log_path.open("wb") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # In a session of its own: a Ctrl-C in the terminal is for what is witnessed, not for the witness.
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         try:
             self._wait("started", START_SECONDS, lambda: STARTED in self.log_path.read_bytes())
         except BaseException:
@@ -99,12 +126,17 @@ class Witness:
         self._end()
 
     def wait_until_flowing(self, seconds: float = 10.0) -> None:
-        """Return when requests begun after this call have succeeded over kept and over fresh connections."""
+        """Return when requests begun after this call have succeeded over kept and fresh connections and WebSockets.
+
+        Downloads are under way then, but not waited for.
+        """
         since = time.time()
 
         def flowing() -> bool:
-            good = [record for record in self.snapshot() if record.start >= since and not is_failure(record)]
-            return {record.kind for record in good} == {"kept", "fresh"}
+            seen = self.snapshot()
+            good = {record.kind for record in seen if record.start >= since and not is_failure(record)}
+            talking = not self._talks or any(message.start >= since for message in seen.messages)
+            return talking and good >= {"kept", "fresh"}
 
         self._wait("got answers", seconds, flowing)
 
@@ -145,7 +177,7 @@ class Witness:
         try:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            return process.wait(self._timeout + STOP_MARGIN_SECONDS)
+            return process.wait(self._patience)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """One HTTP/1.1 response, read strictly and without any input or output of its own.
 
-Body bytes are counted and dropped. Whatever leaves doubt whether the response arrived whole and alone is a fault.
+Body bytes are counted and handed on, not kept. Whatever leaves doubt whether the response arrived whole and alone is a fault.
 """
 
 from __future__ import annotations
@@ -41,13 +41,20 @@ def encode_request(*, method: str, path: str, host: str, body: bytes | None, clo
 class ResponseParser:
     """Takes bytes as they come; ``complete`` when the response is whole, ``leftover`` counts what came after it."""
 
-    def __init__(self) -> None:
-        """Expect a status line."""
+    def __init__(self, *, upgrade: bool = False, on_body: typing.Callable[[bytes], object] | None = None) -> None:
+        """Expect a status line.
+
+        Args:
+            upgrade: whether a change of protocol was asked for; what follows the head of a 101 is then ``rest``.
+            on_body: gets the bytes of the body as they come.
+        """
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.body_bytes = 0
         self.complete = False
         self.leftover = 0
+        self._upgrade = upgrade
+        self._on_body = on_body
         self._buffer = bytearray()
         self._version = b"1"
         self._missing = 0
@@ -59,6 +66,11 @@ class ResponseParser:
         """Whether the server announced that it closes the connection after this response."""
         options = [option.strip().lower() for option in self.headers.get("connection", "").split(",")]
         return "close" in options or (self._version == b"0" and "keep-alive" not in options)
+
+    @property
+    def rest(self) -> bytes:
+        """What came after the response."""
+        return bytes(self._buffer)
 
     @property
     def progress(self) -> str:
@@ -102,9 +114,9 @@ class ResponseParser:
             raise WireError("bad-status-line", repr(status_line[:60]))
         status = int(match[2])
         headers = _headers(header_lines)
-        if status == 101:
+        if status == 101 and not self._upgrade:
             raise WireError("bad-status-line", "101, a change of protocol that nobody asked for")
-        if status < 200:
+        if status < 200 and status != 101:
             return bool(self._buffer)  # an interim response: the real head follows
         self.status, self._version, self.headers = status, match[1], headers
         self._choose_framing()
@@ -112,7 +124,7 @@ class ResponseParser:
 
     def _choose_framing(self) -> None:
         coding, length = self.headers.get("transfer-encoding"), self.headers.get("content-length")
-        if self.status in {204, 304}:
+        if self.status in {101, 204, 304}:
             self.complete = True
         elif coding is not None:
             if length is not None or coding.lower() != "chunked" or self._version == b"0":
@@ -133,6 +145,8 @@ class ResponseParser:
 
     def _drop(self, limit: int) -> None:
         count = min(limit, len(self._buffer))
+        if self._on_body is not None:
+            self._on_body(bytes(self._buffer[:count]))
         del self._buffer[:count]
         self.body_bytes += count
 

@@ -8,7 +8,7 @@ import typing
 
 import pytest
 
-from tests.witness.ledger import Ledger, LedgerError, LedgerWriter, Record, load
+from tests.witness.ledger import End, Ledger, LedgerError, LedgerWriter, MessageRecord, Record, SocketRecord, load
 
 if typing.TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path, cut: int) -> None:
     assert load(path) == Ledger((record(1, 2),), torn=True)
 
 
-@pytest.mark.parametrize("bad", ["{", "[]", "7", "", '{"start": 1}'])
+@pytest.mark.parametrize("bad", ["{", "[]", "7", "", '{"start": 1}', '{"what": "request"}', '{"what": "else"}'])
 def test_any_other_bad_line_is_an_error_with_its_number(tmp_path: Path, bad: str) -> None:
     path = tmp_path / "ledger.jsonl"
     path.write_text(f"{record(1, 2).as_json()}\n{bad}\n{record(2, 3).as_json()}\n", encoding="ascii")
@@ -98,3 +98,63 @@ def test_windows(
 
     assert [(entry.start, entry.end) for entry in ledger.window(t0, t1)] == in_flight
     assert [(entry.start, entry.end) for entry in ledger.started(t0, t1)] == started
+
+
+def socket(connection: int, start: float, end: float) -> SocketRecord:
+    """Return a good WebSocket."""
+    return SocketRecord(
+        start=start,
+        end=end,
+        ms=(end - start) * 1000,
+        path="/echo",
+        connection=connection,
+        status=101,
+        error=None,
+        version="v1",
+        instance="app1",
+        slot="blue",
+        sent=1,
+        closer="client",
+        code=1000,
+    )
+
+
+def message(connection: int, start: float) -> MessageRecord:
+    """Return a good answer."""
+    return MessageRecord(
+        start=start, end=start, ms=0.0, connection=connection, number=1, version="v1", instance=None, slot=None
+    )
+
+
+def test_every_sort_of_line_is_read_again_and_counted_in_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    writer = LedgerWriter(path)
+    for line in (record(1, 2), message(7, 1.5), message(7, 1.7), socket(7, 1, 3)):
+        writer.write(line)
+    writer.tick()
+    assert load(path).end is None
+    writer.end(skipped=4)
+    writer.close()
+
+    expected = Ledger(
+        (record(1, 2),),
+        sockets=(socket(7, 1, 3),),
+        messages=(message(7, 1.5), message(7, 1.7)),
+        end=End(requests=1, websockets=1, messages=2, skipped=4),
+    )
+    assert load(path) == expected
+    assert [line.line for line in (*load(path).messages, *load(path).sockets)] == [2, 3, 4]
+    with path.open("a", encoding="ascii") as stream:
+        stream.write(f"{record(1, 2).as_json()}\n")
+    with pytest.raises(LedgerError, match="6 comes after the last line of the ledger, 5"):
+        load(path)
+
+
+def test_a_websocket_keeps_all_its_answers_in_a_window() -> None:
+    ledger = Ledger(
+        (), sockets=(socket(1, 0, 9), socket(2, 0, 1)), messages=(message(1, 0.5), message(2, 0.5), message(3, 5))
+    )
+
+    assert ledger.window(4, 6) == Ledger((), sockets=(socket(1, 0, 9),), messages=(message(1, 0.5), message(3, 5)))
+    assert ledger.started(5, 6) == Ledger((), messages=(message(3, 5),))
+    assert ledger.started(0, 1).sockets == ledger.sockets

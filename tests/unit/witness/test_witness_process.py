@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.witness.servers import closed_port, response, serving, witnessed
+from tests.unit.witness.servers import Side, closed_port, response, serving, witnessed
 from tests.witness.__main__ import main
 from tests.witness.checker import failures
 from tests.witness.ledger import load
@@ -53,10 +53,56 @@ def test_a_good_run_is_seen_flowing_stopped_and_judged(tmp_path: Path, capsys: p
     assert not is_alive(pid)
     assert words[0] == f"witness: pid {pid} sends to {url} at 150 per second"
     assert f"{len(ledger)} requests in " in words[1]
-    assert main(["check", str(path), "--expect-version", "v1"]) == 0
+    assert main(["judge", str(path), "--expect-version", "v1"]) == 0
     assert capsys.readouterr().out.endswith("PASS\n")
-    assert main(["check", str(path), "--expect-version", "v2"]) == 1
+    assert main(["judge", str(path), "--expect-version", "v2"]) == 1
     assert f"wrong version: {path}:1: {{" in capsys.readouterr().out
+
+
+def test_the_older_name_of_judge_still_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(good) as url:
+        witnessed(url, tmp_path)
+
+    assert main(["check", str(tmp_path / "ledger.jsonl")]) == 0
+    assert capsys.readouterr().out.endswith("PASS\n")
+
+
+def test_downloads_and_websockets_are_asked_for_and_told_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    lasting: dict[str, typing.Any] = {"downloads": [("/big", "bytes:2")], "streams": 3, "pace": 1000.0}
+    lasting |= {
+        "download_timeout": 9.0,
+        "websockets": ["/echo"],
+        "talkers": 2,
+        "talk_seconds": 0.2,
+        "talk_interval": 0.1,
+    }
+    with serving(good) as url, Witness(url, path, **lasting) as witness:
+        witness.wait_until_flowing()
+        assert witness.snapshot().messages
+        ledger = witness.stop()
+
+    assert len({record.connection for record in ledger if record.kind == "slow"}) >= 3
+    assert {socket.version for socket in ledger.sockets} == {"v1"}
+    assert ledger.end is not None
+    assert main(["judge", str(path)]) == 0
+    output = capsys.readouterr().out
+    assert " downloads of up to 2 bytes and " in output
+    assert f"  {len(ledger.sockets)} WebSockets ({len(ledger.sockets)} to v1) of up to " in output
+
+
+def test_a_service_without_websockets_is_not_flowing_where_they_are_asked_for(tmp_path: Path) -> None:
+    def refuses(side: Side) -> None:
+        side.close(1013)
+
+    with (
+        serving(good, refuses) as url,
+        Witness(url, tmp_path / "l.jsonl", websockets=["/echo"]) as witness,
+        pytest.raises(WitnessError, match="not got answers"),
+    ):
+        witness.wait_until_flowing(0.5)
 
 
 def test_check_charges_the_bad_version_only_when_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,8 @@ def main() -> None:
         # If the shop closed first, the balancer could be sending a request into that connection at the same moment.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.shutdown_timeout,
+        # The library that is released with the shop, whatever else this Python has.
+        ws="wsproto",
         access_log=False,
         server_header=False,
         lifespan="on",

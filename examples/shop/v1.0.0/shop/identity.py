@@ -4,6 +4,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shop.settings import Settings
 
+# The messages that begin a response: to a request, to a WebSocket that is accepted, to one that is not.
+BEGINNINGS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+
 
 class Identity:
     """Adds X-Version, X-Instance and X-Slot to each response.
@@ -19,7 +22,7 @@ class Identity:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_signed(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in BEGINNINGS:
                 message["headers"] = [*message["headers"], *self._headers]
             await send(message)
 

@@ -53,7 +53,8 @@ class Shop:
 @contextmanager
 def running(settings: Settings) -> Iterator[Shop]:
     """Serve the shop in a thread, on a free port."""
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_level="critical", lifespan="on"))
+    config = uvicorn.Config(create_app(settings), port=0, ws="wsproto", log_level="critical", lifespan="on")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     deadline = time.monotonic() + 10

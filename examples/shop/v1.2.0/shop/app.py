@@ -9,15 +9,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from shop.campaigns import Rotation
 from shop.catalogue import Catalogue
 from shop.db import connect
+from shop.echo import Echo
 from shop.health import Health
 from shop.identity import Identity
 from shop.orders import Orders
+from shop.price_list import PriceList
 from shop.settings import Settings
 
 POOL_SIZE, POOL_OVERFLOW = 2, 3
@@ -30,6 +32,7 @@ def create_app(settings: Settings) -> ASGIApp:
     probes = connect(settings.database_url, name=f"{name} health", size=1, overflow=1, statement_seconds=2)
     rotation = Rotation()
     catalogue, orders, health = Catalogue(engine, rotation), Orders(engine, rotation), Health(settings, probes)
+    price_list, echo = PriceList(engine), Echo(settings)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -49,6 +52,8 @@ def create_app(settings: Settings) -> ASGIApp:
             Route("/deals", catalogue.list_deals),
             Route("/orders", orders.place, methods=["POST"]),
             Route("/orders/{order_id:int}", orders.show),
+            Route("/price-list", price_list.download),
+            WebSocketRoute("/echo", echo.talk),
             Route("/health", health.status),
             Route("/health/live", health.live),
             Route("/health/ready", health.ready),
