@@ -9,11 +9,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.plugins.action import ActionBase
 from ansible_collections.baton.release.plugins.module_utils.answers import observed_from
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.plan import Plan, plan_release, plan_rollback
+from ansible_collections.baton.release.plugins.module_utils.plan import Plan
+from ansible_collections.baton.release.plugins.module_utils.plan_release import plan_release
+from ansible_collections.baton.release.plugins.module_utils.plan_rollback import plan_rollback
 from ansible_collections.baton.release.plugins.module_utils.plan_text import describe
+from ansible_collections.baton.release.plugins.module_utils.rollout import STRATEGIES, Rollout
 
 __all__ = ["ActionModule"]
 
@@ -21,7 +25,9 @@ ARGUMENT_SPEC = {
     "action": {"type": "str", "choices": ["release", "rollback"], "default": "release"},
     "app_name": {"type": "str", "required": True},
     "version": {"type": "str", "default": ""},
-    "strategy": {"type": "str", "choices": ["blue_green"], "default": "blue_green"},
+    "strategy": {"type": "str", "choices": list(STRATEGIES), "default": "blue_green"},
+    "max_surge": {"type": "str", "default": "1"},
+    "max_unavailable": {"type": "str", "default": "0"},
     "migrator": {"type": "str", "default": ""},
     "state_host": {"type": "str", "required": True},
     "play_hosts": {"type": "list", "elements": "str", "required": True},
@@ -49,11 +55,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
         try:
+            _refuse_steps(bool(context.CLIARGS.get("step")))
             plan = make(arguments)
         except BatonError as error:
             return {**result, "failed": True, **error.as_result()}
         text = describe(plan, app_name=arguments["app_name"], step_notes=arguments["step_notes"])
-        decided = {**plan.as_result(), "strategy": arguments["strategy"]}
+        decided = plan.as_result()
         # A dry run takes part in one step only: the migrations say what they would do.
         run = [] if self._task.check_mode else decided["steps"]
         parts = plan.parts(state_host=arguments["state_host"])
@@ -80,10 +87,28 @@ def make(arguments: dict[str, Any]) -> Plan:
         )
     _refuse_part(arguments)
     sha256 = _sha256_of(arguments)
+    rollout = Rollout(*(arguments[name] for name in ("strategy", "max_surge", "max_unavailable")))
     if arguments["action"] == "rollback":
-        return plan_rollback(observed, version=version, sha256=sha256, past_contract=arguments["past_contract"])
-    over_unverified, migrator = arguments["over_unverified"], arguments["migrator"]
-    return plan_release(observed, version=version, sha256=sha256, migrator=migrator, over_unverified=over_unverified)
+        past_contract = arguments["past_contract"]
+        return plan_rollback(observed, version=version, sha256=sha256, past_contract=past_contract, rollout=rollout)
+    return plan_release(
+        observed,
+        version=version,
+        sha256=sha256,
+        migrator=arguments["migrator"],
+        over_unverified=arguments["over_unverified"],
+        rollout=rollout,
+    )
+
+
+def _refuse_steps(asked: bool) -> None:
+    """Refuse --step here as well: whoever runs so can leave out the task that judges the settings, but not the plan."""
+    if asked:
+        raise BatonError(
+            found="--step, which asks before each task",
+            expected="the whole procedure, because each of its steps is a gate for the next one",
+            fix="run without --step; --check shows what would happen; nothing was touched",
+        )
 
 
 def _refuse_part(arguments: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils.plan import Observed
+from ansible_collections.baton.release.plugins.module_utils.observed import Observed
 
 __all__ = ["observed_from"]
 

@@ -15,7 +15,7 @@ import shutil
 import socket
 import time
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils import envfile
@@ -145,10 +145,13 @@ class Slot:
             shutil.rmtree(self.directory)
         return there
 
+    def beside(self) -> Slot:
+        """Return the other slot of this host."""
+        return Slot(replace(self.spec, slot=other(self.spec.slot)), self.runtime)
+
     def prune(self, *, keep: int, check_mode: bool) -> list[str]:
         """Remove old releases that no slot holds; return their versions."""
-        beside = Slot(Spec(self.spec.app_name, self.spec.app_root, other(self.spec.slot)), self.runtime)
-        needed = {self.record().get("version", ""), beside.record().get("version", "")}
+        needed = {self.record().get("version", ""), self.beside().record().get("version", "")}
         return self.releases.prune(keep=keep, needed=needed, check_mode=check_mode)
 
     def _own_environment(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
 import typing
 import urllib.parse
@@ -23,6 +24,11 @@ SERVER_HEADER = "X-Baton-Server"
 PROBES_PER_SERVER = 12
 """Requests for each server of a pool after which one that never answered counts as down. Public traffic shares the pool's round
 robin, so which server a probe meets is as good as random: 12 n probes miss one of n live servers less than once in 100,000 times."""
+SEAT = re.compile(r"\{file\..*/([^/]+)\}")
+
+
+class _NotConfiguredError(LookupError):
+    """Caddy has no such part in its configuration."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +42,45 @@ class Caddy:
     timeout: float = 5.0
 
     def pools(self) -> dict[str, typing.Any] | None:
-        """Return ``{slot: {servers, up, in_flight}}``, or None when this Caddy does not answer as configured."""
+        """Return ``{slot: {servers, hosts, up, in_flight}}``, or None when this Caddy does not answer as configured."""
         try:
-            in_flight = {one["address"]: one["num_requests"] for one in self._admin("/reverse_proxy/upstreams")}
+            counts, hosts = self._counts(), self._hosts()
             pools = {}
             for slot in self.preview:
-                servers = [one["dial"] for one in self._admin(f"/id/{self.app_name}_{slot}/upstreams")]
+                servers = [_address(one["dial"]) for one in self._admin(f"/id/{self.app_name}_{slot}/upstreams")]
                 answering = self._answering(slot, len(servers))
                 pools[slot] = {
                     "servers": servers,
+                    "hosts": hosts if len(hosts) == len(servers) else [],
                     "up": [server for server in servers if server in answering],
-                    "in_flight": sum(in_flight.get(server, 0) for server in servers),
+                    "in_flight": {server: counts.get(server, 0) for server in servers},
                 }
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
             return None
         return pools
+
+    def in_flight(self) -> dict[str, int] | None:
+        """Return the number of requests at each server that has any, or None when this Caddy does not answer."""
+        try:
+            return self._counts()
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+            return None
+
+    def _counts(self) -> dict[str, int]:
+        """Return the requests at each server, by whatever route they came.
+
+        Caddy counts them by address, and reports these counts for addresses that no pool is configured with. That is why the role
+        writes the servers of its pools as ``tcp/address``: what a pool or a seat has in flight is then reported beside it.
+        """
+        return {str(one["address"]): int(one["num_requests"]) for one in self._admin("/reverse_proxy/upstreams")}
+
+    def _hosts(self) -> list[str]:
+        """Return the hosts that have a seat, in the order of the pools' servers; none where Caddy is configured without seats."""
+        try:
+            upstreams = self._admin(f"/id/{self.app_name}_mixed/upstreams")
+        except _NotConfiguredError:
+            return []
+        return [found[1] for one in upstreams if (found := SEAT.fullmatch(one["dial"]))]
 
     def _admin(self, path: str) -> typing.Any:
         connection = self._connect(self.admin)
@@ -60,6 +90,8 @@ class Caddy:
             body = response.read(1 << 20)
         finally:
             connection.close()
+        if response.status == http.client.NOT_FOUND:
+            raise _NotConfiguredError(path)
         if response.status != http.client.OK:
             raise ValueError(f"{path} answered {response.status}")
         return json.loads(body)
@@ -86,3 +118,7 @@ class Caddy:
     def _connect(self, url: str) -> http.client.HTTPConnection:
         parts = urllib.parse.urlsplit(url)
         return http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=self.timeout)
+
+
+def _address(dial: str) -> str:
+    return dial.rpartition("/")[2]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils.plan import Plan
+from ansible_collections.baton.release.plugins.module_utils.plan import Plan, Rolling
 
 __all__ = ["describe"]
 
@@ -16,10 +16,13 @@ WAYS = {
     "hot": "hot: {target} runs {version} already and is proven; one command of the load balancer",
     "warm": "warm: the retained {version} is staged again in {target}, warmed and proven, then all traffic moves there",
     "resume": "resume: traffic is in {target} already, where {version} runs; what is left is the proof",
+    "rolling": "rolling: batch after batch, {target} is started and proven on its hosts, then gets their share of the traffic",
+    "in_place": "rolling in place: batch after batch, a host is drained, stops {from_version} and starts {version} in {target}",
     "nothing": "nothing: {version} is live in {target} and proven",
 }
 BACK = {
     "hot": "hot: {from_version} stays in {from_slot}; rollback.yml is one command of the load balancer",
+    "warm": "warm: nothing stays hot; rollback.yml goes back batch by batch to {from_version}, which stays installed in {from_slot}",
     "": "none: there is no proven version to go back to",
 }
 
@@ -38,7 +41,8 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
     elif plan.mode == "first":
         now = "nothing is live"
     rows = {
-        "way": WAYS[plan.mode].format(**words),
+        "way": WAYS[_way(plan)].format(**words),
+        "batches": _batches(plan.rolling) if plan.rolling else "",
         "steps": " > ".join(plan.steps) or "none",
         "hosts": ", ".join(plan.hosts),
         "artifact": f"sha256 {plan.sha256}" if "stage" in plan.steps else "",
@@ -52,3 +56,14 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         f"{plan.action} {app_name} {plan.version} ({now})",
         *(f"  {label:<10} {text}" for label, text in rows.items() if text),
     ]
+
+
+def _way(plan: Plan) -> str:
+    if not plan.rolling:
+        return plan.mode
+    return "in_place" if plan.rolling.in_place else "rolling"
+
+
+def _batches(rolling: Rolling) -> str:
+    batches = " > ".join(", ".join(batch) for batch in rolling.batches) or "none left"
+    return f"{batches}; at least {rolling.floor} servers up at any time"

@@ -5,15 +5,14 @@
 from __future__ import annotations
 
 import time
-import typing
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.plan import Observed, plan_rollback
-from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
+from ansible_collections.baton.release.plugins.module_utils.observed import Facts, Observed
+from ansible_collections.baton.release.plugins.module_utils.plan_rollback import plan_rollback
+from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, SLOTS
 
 __all__ = ["describe_status"]
 
-Facts = typing.Mapping[str, typing.Any]
 LABEL_WIDTH = 10
 RUNS_SHOWN = 8
 
@@ -42,10 +41,20 @@ def _traffic(name: str, one: Facts, observed: Observed) -> str:
     if not one["answering"]:
         return f"{name}: {one['live']} is chosen, but the load balancer does not answer"
     live = one["live"]
+    if live == MIXED:
+        return f"{name}: mixed, a rolling update is under way: " + ", ".join(
+            f"{host} {slot}" + (f" ({_version_on(observed, host, slot)})" if slot in SLOTS else "")
+            for host, slot in one["seats"].items()
+        )
     if live not in SLOTS:
         return f"{name}: nothing is live"
     pool = one["pools"][live]
     return f"{name}: {live} ({observed.version(live) or 'different versions'}), {len(pool['up'])} of {len(pool['servers'])} servers up"
+
+
+def _version_on(observed: Observed, host: str, slot: str) -> str:
+    facts = observed.reachable().get(host)
+    return str(facts["slots"][slot]["version"] or "empty") if facts else "unknown"
 
 
 def _slots(observed: Observed) -> list[str]:

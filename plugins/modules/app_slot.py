@@ -81,6 +81,10 @@ options:
     description: Environment of the app. Secrets do not belong here; M(baton.release.secret_fetch) puts them beside it.
     type: dict
     default: {}
+  exclusive:
+    description: Whether O(state=started) stops the other slot first, because this host has no room for both.
+    type: bool
+    default: false
   start_timeout:
     description: Seconds for the app to open its port.
     type: float
@@ -157,6 +161,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils import app_slots
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced, newest_token
+from ansible_collections.baton.release.plugins.module_utils.rules import (
+    APP_NAME,
+    FILE,
+    PORT,
+    SOME_SECONDS,
+    TAG,
+    VALUE,
+    refuse_unfit,
+    whole,
+)
 from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
 
@@ -176,6 +190,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "instance": {"type": "str", "default": ""},
     "command": {"type": "list", "elements": "str"},
     "environment": {"type": "dict", "default": {}},
+    "exclusive": {"type": "bool", "default": False},
     "start_timeout": {"type": "float", "default": 60},
     "stop_timeout": {"type": "int", "default": 30},
     "keep_releases": {"type": "int", "default": 5},
@@ -190,9 +205,25 @@ REQUIRED_IF = [
     ("state", "verified", ["slot", "version"]),
 ]
 
+# What becomes a file name, a line of a script or of supervisord's configuration.
+RULES = {
+    "app_name": APP_NAME,
+    "app_root": FILE,
+    "state_dir": FILE,
+    "supervisor_config": FILE,
+    "version": TAG,
+    "port": PORT,
+    "command": VALUE,
+    "artifact_timeout": SOME_SECONDS,
+    "start_timeout": SOME_SECONDS,
+    "stop_timeout": whole(0, 86_400),
+    "keep_releases": whole(0, 1000),
+}
+
 
 def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """Bring the slot to the wanted state and return the module's result."""
+    refuse_unfit(params, RULES)
     app_root, runtime = Path(params["app_root"]), Supervisor(params["supervisor_config"])
     result: dict[str, Any] = {"changed": False}
     if params["state"] != "gathered":
@@ -214,7 +245,8 @@ def _change(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -
         )
         return {"changed": slot.prepare(check_mode=check_mode) or installed}
     if state == "started":
-        return {"changed": slot.start(check_mode=check_mode)}
+        stopped = params["exclusive"] and slot.beside().stop(check_mode=check_mode)
+        return {"changed": slot.start(check_mode=check_mode) or stopped}
     if state == "verified":
         marked = slot.releases.verify(params["version"], check_mode=check_mode)
         removed = slot.prune(keep=params["keep_releases"], check_mode=check_mode)

@@ -29,10 +29,11 @@ options:
   state:
     description:
       - V(live) makes O(slot) live.
+      - V(prepared) gives each host of O(servers) a seat that has none yet. Traffic is not touched.
       - V(fenced) makes the host refuse older leases from now on, and returns what is live under that fence. Traffic is not touched.
       - V(gathered) only reads.
     type: str
-    choices: [live, fenced, gathered]
+    choices: [live, prepared, fenced, gathered]
     default: live
   driver:
     description: Which load balancer it is.
@@ -44,18 +45,27 @@ options:
     type: str
     required: true
   slot:
-    description: The slot to make live. Required for O(state=live).
+    description:
+      - The slot to make live. Required for O(state=live).
+      - V(mixed) lets each app host's own slot decide, its seat, as O(seats) says; this is how a rolling update goes.
     type: str
-    choices: [blue, green]
+    choices: [blue, green, mixed]
+  seats:
+    description:
+      - For O(slot=mixed) the app hosts whose seat changes, each with V(blue), V(green) or V(out); every other host keeps what it has.
+      - The share of a host that is V(out) goes to the others.
+    type: dict
+    default: {}
   expected:
     description:
       - The slot that must be live now (V(none) before the first release), for O(state=live).
       - Without it the load balancer is taken from whatever it has, which is what going back needs.
     type: str
-    choices: [blue, green, none]
+    choices: [blue, green, mixed, none]
   min_up:
     description:
-      - How many servers of the pool the load balancer itself must report up before it is switched.
+      - How many of the servers that get traffic then the load balancer itself must report up before it is switched.
+      - A server that is new among the seats must be up in any case.
       - V(0) asks nothing, for an emergency in which the other slot is certain to be worse.
     type: int
     default: 1
@@ -63,6 +73,13 @@ options:
     description: Seconds to wait for them.
     type: float
     default: 15
+  drain:
+    description: Seconds to wait, with O(slot=mixed), until no request is left at the servers that get no more of them.
+    type: float
+    default: 0
+  servers:
+    description: For O(state=prepared) the address of the server that a host's seat leads to at first, host to address.
+    type: dict
   admin:
     description: URL of Caddy's admin endpoint.
     type: str
@@ -95,54 +112,83 @@ EXAMPLES = r"""
     expected: blue
     min_up: 3
     token: "{{ lock.lease.token }}"
+
+- name: Have app1 alone answer from green, and the others from what they have
+  baton.release.lb_switch:
+    app_name: shop
+    state_dir: /var/lib/baton/shop
+    preview: {blue: "http://127.0.0.1:8081", green: "http://127.0.0.1:8082"}
+    slot: mixed
+    seats: {app1: green}
+    min_up: 3
+    token: "{{ lock.lease.token }}"
 """
 
 RETURN = r"""
 live:
-  description: The slot that traffic reaches now, V(none) before the first release.
-  returned: always
+  description: The slot that traffic reaches now, V(mixed) while each host's own slot decides, V(none) before the first release.
+  returned: except with O(state=prepared)
   type: str
 previous:
   description: The slot that the last switch came from, or V(none) when that is not known.
-  returned: always
+  returned: except with O(state=prepared)
   type: str
 newest_token:
   description: The newest lease that this host has seen.
-  returned: always
+  returned: except with O(state=prepared)
   type: int
 answering:
   description: Whether the load balancer itself answered.
-  returned: always
+  returned: except with O(state=prepared)
   type: bool
 pools:
-  description: For each slot the servers of its pool, those that the load balancer holds to be up, and the requests in flight.
-  returned: always
+  description:
+    - For each slot the servers of its pool with their hosts, those that the load balancer holds to be up, and the requests in flight.
+    - The hosts are missing where the load balancer is not configured for rolling updates.
+  returned: except with O(state=prepared)
   type: dict
   sample:
     blue:
       servers: ["10.0.0.1:8001", "10.0.0.2:8001"]
+      hosts: [app1, app2]
       up: ["10.0.0.1:8001", "10.0.0.2:8001"]
-      in_flight: 3
+      in_flight: {"10.0.0.1:8001": 3, "10.0.0.2:8001": 0}
+seats:
+  description: For each app host the slot that its share of the requests reaches, or V(out).
+  returned: except with O(state=prepared)
+  type: dict
+  sample: {app1: green, app2: blue}
+draining:
+  description: The servers that still had requests when O(drain) was over, with their number if it is known.
+  returned: with O(state=live)
+  type: dict
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils.balancer_caddy import Caddy
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced
-from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
-from ansible_collections.baton.release.plugins.module_utils.switch import NOTHING_LIVE, Wanted, observe, switch
+from ansible_collections.baton.release.plugins.module_utils.seats import prepare_seats
+from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, OUT, SLOTS
+from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe, switch
 
+HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **FENCE_OPTIONS,
-    "state": {"type": "str", "choices": ["live", "fenced", "gathered"], "default": "live"},
+    "state": {"type": "str", "choices": ["live", "prepared", "fenced", "gathered"], "default": "live"},
     "driver": {"type": "str", "choices": ["caddy"], "default": "caddy"},
     "app_name": {"type": "str", "required": True},
-    "slot": {"type": "str", "choices": list(SLOTS)},
-    "expected": {"type": "str", "choices": [*SLOTS, NOTHING_LIVE]},
+    "slot": {"type": "str", "choices": [*SLOTS, MIXED]},
+    "seats": {"type": "dict", "default": {}},
+    "expected": {"type": "str", "choices": [*SLOTS, MIXED, NOTHING_LIVE]},
     "min_up": {"type": "int", "default": 1},
     "wait": {"type": "float", "default": 15},
+    "drain": {"type": "float", "default": 0},
+    "servers": {"type": "dict"},
     "admin": {"type": "str", "default": "http://127.0.0.1:2019"},
     "preview": {"type": "dict", "required": True},
     "health_path": {"type": "str", "default": "/health/ready"},
@@ -152,27 +198,48 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """Switch, fence or read, and return the module's result."""
     directory, token = params["state_dir"], params["token"]
-    if sorted(params["preview"]) != sorted(SLOTS) or params["min_up"] < 0 or params["wait"] < 0:
-        raise BatonError(
-            found=f"preview for {sorted(params['preview'])}, min_up {params['min_up']}, wait {params['wait']:g}",
-            expected=f"a preview URL for each of {', '.join(SLOTS)}; min_up and wait of at least 0",
-            fix="correct traffic_preview, traffic_min_available or traffic_wait",
-        )
+    _refuse_bad(params)
+    if params["state"] == "prepared":
+        with fenced(directory, token, check_mode=check_mode):
+            return {"changed": prepare_seats(Path(directory), params["servers"], check_mode=check_mode)}
     balancer = Caddy(params["admin"], params["app_name"], params["preview"], params["health_path"])
     if params["state"] == "gathered":
         return {"changed": False, **observe(balancer, directory)}
     if params["state"] == "fenced":
         with fenced(directory, token, check_mode=check_mode):
             return {"changed": False, **observe(balancer, directory)}
-    wanted = Wanted(params["slot"], params["expected"], params["min_up"], params["wait"])
+    wanted = Wanted(**{name: params[name] for name in ("slot", "expected", "seats", "min_up", "wait", "drain")})
     return switch(balancer, wanted, state_dir=directory, token=token, check_mode=check_mode)
+
+
+def _refuse_bad(params: dict[str, Any]) -> None:
+    if sorted(params["preview"]) != sorted(SLOTS) or min(params["min_up"], params["wait"], params["drain"]) < 0:
+        raise BatonError(
+            found=f"preview for {sorted(params['preview'])}, min_up {params['min_up']}, wait {params['wait']:g}, drain {params['drain']:g}",
+            expected=f"a preview URL for each of {', '.join(SLOTS)}; min_up, wait and drain of at least 0",
+            fix="correct traffic_preview, traffic_min_available, traffic_wait or rolling_drain_seconds",
+        )
+    wrong = {host: slot for host, slot in params["seats"].items() if slot not in (*SLOTS, OUT)}
+    if wrong or (params["seats"] and params["slot"] != MIXED):
+        raise BatonError(
+            found=f"seats {params['seats']} for slot {params['slot']}",
+            expected=f"for slot {MIXED} alone, and for each host one of {', '.join((*SLOTS, OUT))}",
+            fix="correct the option seats",
+        )
+    unsafe = [host for host in params["servers"] or () if not HOST.fullmatch(host)]
+    if unsafe:
+        raise BatonError(
+            found=f"the app hosts {unsafe}",
+            expected="names of letters, digits and . _ -, because each names a file that the load balancer looks up",
+            fix="name them so in the inventory, with their addresses in ansible_host",
+        )
 
 
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec=ARGUMENT_SPEC,
-        required_if=[("state", "live", ["slot"]), ("state", "fenced", ["token"])],
+        required_if=[("state", "live", ["slot"]), ("state", "prepared", ["servers"]), ("state", "fenced", ["token"])],
         supports_check_mode=True,
     )
     try:

@@ -39,8 +39,18 @@ options:
   strategy:
     description: How the version comes to traffic.
     type: str
-    choices: [blue_green]
+    choices: [blue_green, rolling]
     default: blue_green
+  max_surge:
+    description: For O(strategy=rolling) how many app hosts may run both versions at once while they change, a count or a percentage.
+    type: str
+    default: "1"
+  max_unavailable:
+    description:
+      - For O(strategy=rolling) how many app hosts may be out of the pool, a count or a percentage.
+      - With O(max_surge=0) each host is drained, and its old version stopped, before the new one starts there.
+    type: str
+    default: "0"
   migrator:
     description: The app host that migrates the schema; empty for no migration.
     type: str

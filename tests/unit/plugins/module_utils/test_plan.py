@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.plan import Observed, Plan, plan_release, plan_rollback
+from ansible_collections.baton.release.plugins.module_utils.observed import Observed
+from ansible_collections.baton.release.plugins.module_utils.plan import Plan
+from ansible_collections.baton.release.plugins.module_utils.plan_release import plan_release
+from ansible_collections.baton.release.plugins.module_utils.plan_rollback import plan_rollback
 
 SHA = "a" * 64
 HOSTS = ("app1", "app2")

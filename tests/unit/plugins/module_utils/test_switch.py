@@ -20,9 +20,12 @@ class Pools:
     def pools(self) -> dict[str, Any] | None:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
+    def in_flight(self) -> dict[str, int] | None:
+        return {}
+
 
 def pool(*up: str, servers: tuple[str, ...] = ("a:1", "b:1")) -> dict[str, Any]:
-    return {slot: {"servers": list(servers), "up": list(up), "in_flight": 0} for slot in ("blue", "green")}
+    return {slot: {"servers": list(servers), "hosts": [], "up": list(up), "in_flight": {}} for slot in ("blue", "green")}
 
 
 BOTH_UP = Pools(pool("a:1", "b:1"))

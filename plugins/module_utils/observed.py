@@ -1,0 +1,89 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""What was found on the load balancers, the app hosts and in the journal: all that a plan is made from."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+
+from ansible_collections.baton.release.plugins.module_utils.slots import NOTHING_LIVE
+
+__all__ = ["Facts", "Observed"]
+
+Facts = typing.Mapping[str, typing.Any]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was found. A balancer, host or journal that could not be asked is ``{"lost": reason}``."""
+
+    balancers: typing.Mapping[str, Facts]
+    hosts: typing.Mapping[str, Facts]
+    journal: Facts
+
+    def reachable(self) -> dict[str, Facts]:
+        """Return the app hosts that answered."""
+        return {name: host for name, host in self.hosts.items() if "lost" not in host}
+
+    def lost(self) -> dict[str, str]:
+        """Return the balancers and app hosts that did not answer, with the reason."""
+        return {name: str(one["lost"]) for name, one in {**self.balancers, **self.hosts}.items() if "lost" in one}
+
+    def live(self) -> set[str]:
+        """Return what is live on the balancers that answered: one element when they agree."""
+        return {str(one["live"]) for one in self.balancers.values() if "lost" not in one}
+
+    def seats(self, host: str) -> set[str]:
+        """Return the slots that ``host`` answers from, seen from the balancers that answered; ``out`` where it is drained."""
+        return {str(one["seats"][host]) for one in self.balancers.values() if host in one.get("seats", ())}
+
+    def seatless(self) -> list[str]:
+        """Return the balancers that answered but are not configured for seats."""
+        return [
+            name
+            for name, one in self.balancers.items()
+            if one.get("live", NOTHING_LIVE) != NOTHING_LIVE and not one["seats"]
+        ]
+
+    def versions(self, slot: str) -> set[str]:
+        """Return the versions that ``slot`` holds on the app hosts that answered ("" where it holds nothing)."""
+        return {str(host["slots"][slot]["version"]) for host in self.reachable().values()}
+
+    def version(self, slot: str) -> str:
+        """Return the one version that ``slot`` holds everywhere, or ""."""
+        versions = self.versions(slot)
+        return versions.pop() if len(versions) == 1 else ""
+
+    def running(self, slot: str, version: str) -> bool:
+        """Say whether ``slot`` runs ``version``, as it was last configured, on every app host that answered."""
+        slots = [host["slots"][slot] for host in self.reachable().values()]
+        return bool(slots) and all(one["current"] and one["version"] == version for one in slots)
+
+    def verified(self, version: str) -> bool:
+        """Say whether the journal, or the mark of the release itself on every host that has it, calls ``version`` proven."""
+        marks = [mark for host in self.reachable().values() for mark in host["releases"] if mark["version"] == version]
+        return version in self.journal.get("verified", ()) or bool(
+            marks and all(mark.get("verified_at") for mark in marks)
+        )
+
+    def marked(self, version: str) -> bool:
+        """Say whether nothing is left to do for ``version``: the journal and every host's release call it proven."""
+        marks = [mark for host in self.reachable().values() for mark in host["releases"] if mark["version"] == version]
+        marked = len(marks) == len(self.hosts) and all(mark.get("verified_at") for mark in marks)
+        return marked and version in self.journal.get("verified", ())
+
+    def newest_token(self) -> int:
+        """Return the newest lease that any host has seen."""
+        return max(
+            (int(one.get("newest_token", 0)) for one in (*self.balancers.values(), *self.hosts.values())), default=0
+        )
+
+    def installed(self, version: str) -> dict[str, str]:
+        """Return the app hosts that have ``version`` installed, with the SHA-256 of what it was installed from."""
+        return {
+            name: str(mark["sha256"])
+            for name, host in self.reachable().items()
+            for mark in host["releases"]
+            if mark["version"] == version
+        }

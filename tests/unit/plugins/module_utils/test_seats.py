@@ -1,0 +1,175 @@
+"""Seats: while live is mixed, each host's own slot decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.baton.release.plugins.module_utils import seats
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe, switch
+
+HOSTS = ("app1", "app2", "app3")
+BLUE = {host: f"{host}:1" for host in HOSTS}
+GREEN = {host: f"{host}:2" for host in HOSTS}
+
+
+class Fleet:
+    """A balancer with seats; ``up`` names the servers that it holds to be up, ``busy`` the answers of in_flight."""
+
+    def __init__(self, *up: str, busy: list[dict[str, int] | None] | None = None) -> None:
+        self.up = set(up)
+        self.busy = busy or [{}]
+        self.hosts: list[str] = list(HOSTS)
+
+    def pools(self) -> dict[str, Any] | None:
+        return {
+            slot: {
+                "servers": list(servers.values()),
+                "hosts": self.hosts,
+                "up": [one for one in servers.values() if one in self.up],
+                "in_flight": {},
+            }
+            for slot, servers in (("blue", BLUE), ("green", GREEN))
+        }
+
+    def in_flight(self) -> dict[str, int] | None:
+        return self.busy.pop(0) if len(self.busy) > 1 else self.busy[0]
+
+
+ALL_UP = Fleet(*BLUE.values(), *GREEN.values())
+
+
+def move(directory: Path, fleet: Fleet = ALL_UP, *, token: int | None = None, **wanted: Any) -> dict[str, Any]:
+    return switch(fleet, Wanted(**{"slot": "mixed", "wait": 0, **wanted}), state_dir=directory, token=token)
+
+
+def held(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (directory / "seats").iterdir()}
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Path:
+    """A state directory in which blue is live."""
+    move(tmp_path, slot="blue")
+    return tmp_path
+
+
+def test_the_other_hosts_keep_what_they_have(live: Path) -> None:
+    result = move(live, seats={"app2": "green"}, expected="blue", min_up=3)
+    assert (result["changed"], result["live"]) == (True, "mixed")
+    assert result["seats"] == {"app1": "blue", "app2": "green", "app3": "blue"}
+    assert held(live) == {**BLUE, "app2": GREEN["app2"]}
+    assert (live / "live").read_text() == "mixed"
+    assert observe(ALL_UP, live)["seats"] == result["seats"]
+
+
+def test_what_is_so_already_is_no_change(live: Path) -> None:
+    move(live, seats={"app2": "green"})
+    assert move(live, seats={"app2": "green"})["changed"] is False
+
+
+def test_the_share_of_a_host_that_is_out_goes_to_the_others(live: Path) -> None:
+    result = move(live, seats={"app1": "out", "app2": "green"})
+    assert result["seats"] == {"app1": "out", "app2": "green", "app3": "blue"}
+    assert held(live) == {"app1": GREEN["app2"], "app2": GREEN["app2"], "app3": BLUE["app3"]}
+    assert observe(ALL_UP, live)["seats"]["app1"] == "out"
+
+
+def test_a_host_that_is_out_never_leads_to_a_server_that_no_longer_serves(live: Path) -> None:
+    move(live, seats={"app1": "out"})
+    assert held(live)["app1"] == BLUE["app2"]
+    move(live, seats={"app2": "green"})
+    assert held(live)["app1"] == GREEN["app2"]
+
+
+def test_a_server_that_is_not_up_gets_no_seat(live: Path) -> None:
+    fleet = Fleet(*BLUE.values(), GREEN["app1"])
+    with pytest.raises(BatonError, match="among them app2:2"):
+        move(live, fleet, seats={"app2": "green"}, min_up=2)
+    assert move(live, fleet, seats={"app1": "green"}, min_up=3)["changed"]
+
+
+def test_the_floor_is_kept(live: Path) -> None:
+    with pytest.raises(BatonError, match="at least 3 servers up"):
+        move(live, seats={"app1": "out"}, min_up=3)
+    assert (live / "live").read_text() == "blue"
+    assert move(live, seats={"app1": "out"}, min_up=2)["changed"]
+    with pytest.raises(BatonError, match="at least 2 servers up"):
+        move(live, seats={"app2": "out"}, min_up=2)
+
+
+def test_not_all_hosts_can_be_out(live: Path) -> None:
+    with pytest.raises(BatonError, match="every app host would be out"):
+        move(live, seats=dict.fromkeys(HOSTS, "out"), min_up=0)
+
+
+@pytest.mark.parametrize("hosts", [[], ["app1", "app2"]])
+def test_a_host_without_a_seat_is_refused(live: Path, hosts: list[str]) -> None:
+    fleet = Fleet(*BLUE.values(), *GREEN.values())
+    fleet.hosts = hosts
+    with pytest.raises(BatonError, match="none for app3"):
+        move(live, fleet, seats={"app3": "green"})
+
+
+def test_nothing_can_be_mixed_before_the_first_release(tmp_path: Path) -> None:
+    with pytest.raises(BatonError, match="no seats"):
+        move(tmp_path, seats={"app1": "green"})
+
+
+def test_from_mixed_to_a_whole_slot_and_what_was_before(live: Path) -> None:
+    move(live, seats=dict.fromkeys(HOSTS, "green"), token=5)
+    result = move(live, slot="green", expected="mixed", token=5)
+    assert (result["live"], result["previous"]) == ("green", "blue")
+    assert observe(ALL_UP, live)["seats"] == dict.fromkeys(HOSTS, "green")
+
+
+def test_mixed_is_compared_too(live: Path) -> None:
+    move(live, slot="green")
+    with pytest.raises(BatonError, match="green is live"):
+        move(live, seats={"app1": "green"}, expected="blue")
+
+
+def test_an_older_lease_changes_no_seat(live: Path) -> None:
+    move(live, seats={"app1": "green"}, token=4)
+    with pytest.raises(BatonError, match="has seen lease 4"):
+        move(live, seats={"app2": "green"}, token=3)
+    assert held(live)["app2"] == BLUE["app2"]
+
+
+def test_requests_that_are_left_are_waited_for(live: Path) -> None:
+    fleet = Fleet(*BLUE.values(), *GREEN.values(), busy=[{BLUE["app1"]: 2}, None, {BLUE["app1"]: 1}, {BLUE["app2"]: 7}])
+    result = move(live, fleet, seats={"app1": "out"}, drain=10)
+    assert result["draining"] == {}
+    assert len(fleet.busy) == 1
+
+
+@pytest.mark.parametrize(("count", "said"), [({BLUE["app1"]: 2}, 2), (None, None)])
+def test_requests_that_do_not_end_are_said(live: Path, count: dict[str, int] | None, said: int | None) -> None:
+    fleet = Fleet(*BLUE.values(), *GREEN.values(), busy=[count])
+    assert move(live, fleet, seats={"app1": "out"}, drain=0)["draining"] == {BLUE["app1"]: said}
+
+
+def test_check_mode_moves_nothing(live: Path) -> None:
+    wanted = Wanted("mixed", seats={"app1": "green"}, wait=0)
+    result = switch(ALL_UP, wanted, state_dir=live, token=None, check_mode=True)
+    assert (result["changed"], result["seats"]["app1"]) == (True, "green")
+    assert (live / "live").read_text() == "blue"
+    assert not (live / "seats").exists()
+
+
+def test_a_seat_that_exists_is_left_alone(live: Path) -> None:
+    assert seats.prepare_seats(live, BLUE, check_mode=True)
+    assert not (live / "seats").exists()
+    assert seats.prepare_seats(live, BLUE, check_mode=False)
+    move(live, seats={"app1": "green"})
+    assert not seats.prepare_seats(live, BLUE, check_mode=False)
+    assert held(live)["app1"] == GREEN["app1"]
+
+
+def test_a_seat_that_holds_something_else_counts_as_out(live: Path) -> None:
+    move(live, seats={"app1": "green"})
+    (live / "seats" / "app2").write_text("elsewhere:9")
+    (live / "seats" / "app3").unlink()
+    assert observe(ALL_UP, live)["seats"] == {"app1": "green", "app2": "out", "app3": "out"}
