@@ -9,14 +9,22 @@ minutes, so the lease names the process that took it, and the same controller ca
 from __future__ import annotations
 
 import getpass
+import multiprocessing
 import os
 import socket
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 __all__ = ["ActionModule"]
+
+ORPHANED = BatonError(
+    found="the run that wants the lock is gone",
+    expected="a lock only for a run that is there to use it",
+    fix="nothing was touched; run the same command again",
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
@@ -29,7 +37,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = {**self._task.args}
         if arguments.get("state", "held") == "held":
-            arguments["controller"] = identity(os.getppid())
+            parent = multiprocessing.parent_process()
+            arguments["controller"] = identity(parent.pid if parent and parent.pid else os.getppid())
+            # Killed, a controller leaves its worker to another parent, which lives on: its lease would be held by a stranger.
+            if parent and parent.pid != os.getppid():
+                return {**result, "failed": True, **ORPHANED.as_result()}
             arguments["owner"] = arguments.get("owner") or f"{getpass.getuser()}@{socket.gethostname()}"
         outcome = self._run(arguments, task_vars)
         holder = outcome.get("lease") or {}

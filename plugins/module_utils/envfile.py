@@ -50,10 +50,10 @@ def render(values: typing.Mapping[str, str]) -> str:
             expected="names of environment variables: letters, digits and underscores, not starting with a digit",
             fix="rename them in secrets; nothing was written",
         )
-    unfit = sorted(name for name, value in values.items() if _UNFIT.search(value))
+    unfit = sorted(name for name, value in values.items() if not isinstance(value, str) or _UNFIT.search(value))
     if unfit:
         raise BatonError(
-            found=f"a NUL, bytes that are not UTF-8 or Unicode noncharacters in {', '.join(unfit)}",
+            found=f"no text, a NUL, bytes that are not UTF-8 or Unicode noncharacters in {', '.join(unfit)}",
             expected="values that an environment variable can hold and systemd accepts",
             fix="correct them in the store, or store them in Base64; nothing was written",
         )

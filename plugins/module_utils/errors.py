@@ -18,6 +18,7 @@ class BatonError(Exception):
     def __init__(self, *, found: str, expected: str, fix: str, **details: Any) -> None:
         """Say what was ``found``, what was ``expected`` and how to ``fix`` it; ``details`` join the module's result."""
         super().__init__(f"Found: {found}. Expected: {expected}. To do: {fix}.")
+        self.found, self.expected, self.fix = found, expected, fix
         self.details = details
 
     def as_result(self) -> dict[str, Any]:

@@ -18,11 +18,17 @@ __all__ = ["locked", "read_json", "read_text", "write_atomically", "write_json"]
 
 
 def read_text(path: Path) -> str | None:
-    """Return the text of ``path``, or None when there is no such file."""
+    """Return the text of ``path``, or None when there is no such file.
+
+    Raises:
+        BatonError: there is something that cannot be read, or is no text.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        raise _unusable(path, "read", error) from error
 
 
 def read_json(path: Path) -> dict[str, typing.Any] | None:
@@ -48,7 +54,18 @@ def read_json(path: Path) -> dict[str, typing.Any] | None:
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``text`` in one rename that survives a power cut; readers see the old or the new text, never a part."""
+    """Replace ``path`` by ``text`` in one rename that survives a power cut; readers see the old or the new text, never a part.
+
+    Raises:
+        BatonError: the disk is full, the permissions do not suffice, or something else lies in the way.
+    """
+    try:
+        _replace(path, text, mode)
+    except OSError as error:
+        raise _unusable(path, "written", error) from error
+
+
+def _replace(path: Path, text: str, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -71,9 +88,17 @@ def write_json(path: Path, value: typing.Mapping[str, typing.Any], *, mode: int 
 
 @contextlib.contextmanager
 def locked(path: Path) -> typing.Iterator[None]:
-    """Hold an exclusive lock on the file ``path`` (made when missing); the kernel drops it when the process ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as stream:
+    """Hold an exclusive lock on the file ``path`` (made when missing); the kernel drops it when the process ends, however it ends.
+
+    Raises:
+        BatonError: the file cannot be made or locked.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise _unusable(path, "written", error) from error
+    with stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -84,3 +109,11 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _unusable(path: Path, verb: str, error: Exception) -> BatonError:
+    return BatonError(
+        found=f"{path} cannot be {verb}: {getattr(error, 'strerror', None) or error}",
+        expected="a place of this collection's own, which the user of this task may read and write",
+        fix="correct the path or the permissions (become), or make room, and run again",
+    )

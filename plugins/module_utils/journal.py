@@ -11,7 +11,7 @@ import typing
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.files import locked
+from ansible_collections.baton.release.plugins.module_utils.files import locked, read_text
 
 __all__ = ["append", "fold", "read"]
 
@@ -47,10 +47,7 @@ def read(state_dir: str | Path) -> list[Event]:
         BatonError: a line before the last one is damaged (the last one may be torn by a power cut and is then left out).
     """
     path = Path(state_dir) / FILE
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
+    lines = (read_text(path) or "").splitlines()
     events: list[Event] = []
     damaged: list[int] = []
     for number, line in enumerate(lines, start=1):

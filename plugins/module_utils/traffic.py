@@ -78,7 +78,7 @@ class Tally:
                 by_status=Counter({str(status): int(count) for status, count in result["by_status"].items()}),
                 histogram=Counter({int(bucket): int(count) for bucket, count in result["histogram"].items()}),
             )
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             raise BatonError(
                 found="totals that this module did not return",
                 expected="the value totals of the previous slice, unchanged",
@@ -170,7 +170,7 @@ class Slice:
     def too_slow(self, at_least: int) -> bool:
         """Whether there are ``at_least`` so many latencies, and their 95th percentile lies above the limit."""
         count = len(self._latencies)
-        return count >= at_least and count - self._slow < _rank(95, count)
+        return count >= max(at_least, 1) and count - self._slow < _rank(95, count)
 
     def as_result(self) -> dict[str, typing.Any]:
         """Return what a module says of it, with exact percentiles."""

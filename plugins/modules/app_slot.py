@@ -32,9 +32,10 @@ options:
       - V(started) has the slot of V(present) running, its port open.
       - V(stopped) has nothing running in the slot; V(absent) removes the slot, though not the installed releases.
       - V(verified) marks the slot's release as proven under traffic, and removes old releases beyond O(keep_releases).
-      - V(gathered) only reads both slots and the installed releases.
+      - V(fenced) makes the host refuse older leases from now on, and V(gathered) does not even that; both only read the slots and the
+        installed releases.
     type: str
-    choices: [present, started, stopped, absent, verified, gathered]
+    choices: [present, started, stopped, absent, verified, fenced, gathered]
     default: present
   app_name:
     description: Name of the app.
@@ -45,7 +46,7 @@ options:
     type: path
     required: true
   slot:
-    description: The slot. Required except for O(state=gathered).
+    description: The slot. Required except for O(state=fenced) and O(state=gathered).
     type: str
     choices: [blue, green]
   version:
@@ -174,7 +175,7 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
 from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
 
-STATES = ["present", "started", "stopped", "absent", "verified", "gathered"]
+STATES = ["present", "started", "stopped", "absent", "verified", "fenced", "gathered"]
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **FENCE_OPTIONS,
     "state": {"type": "str", "choices": STATES, "default": "present"},
@@ -198,6 +199,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "supervisor_config": {"type": "path", "default": "/etc/supervisor/supervisord.conf"},
 }
 REQUIRED_IF = [
+    ("state", "fenced", ["token"]),
     ("state", "present", ["slot", "version", "sha256", "port", "command"]),
     ("state", "started", ["slot", "version", "port", "command"]),
     ("state", "stopped", ["slot"]),
@@ -226,7 +228,10 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     refuse_unfit(params, RULES)
     app_root, runtime = Path(params["app_root"]), Supervisor(params["supervisor_config"])
     result: dict[str, Any] = {"changed": False}
-    if params["state"] != "gathered":
+    if params["state"] == "fenced":
+        with fenced(params["state_dir"], params["token"], check_mode=check_mode):
+            pass
+    elif params["state"] != "gathered":
         with fenced(params["state_dir"], params["token"], check_mode=check_mode):
             result = _change(app_slots.Slot(_spec(params), runtime), params, check_mode=check_mode)
     return {

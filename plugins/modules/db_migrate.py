@@ -236,11 +236,30 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import ToolSettings
 from ansible_collections.baton.release.plugins.module_utils.migrations import DRIVERS, Wanted, migrate
+from ansible_collections.baton.release.plugins.module_utils.rules import (
+    FILE,
+    PATH,
+    SECONDS,
+    SOME_SECONDS,
+    VALUE,
+    VARIABLE,
+    refuse_unfit,
+)
 
 _REVISION = {
     "revision": {"type": "str", "required": True},
     "description": {"type": "str", "default": ""},
     "phase": {"type": "str", "choices": ["expand", "contract", "unmarked"], "default": "unmarked"},
+}
+
+RULES = {
+    "state_dir": FILE,
+    "project_dir": FILE,
+    "python": PATH,
+    "env_files": FILE,
+    "database_url_variable": VARIABLE,
+    "lock_timeout": SECONDS,
+    "timeout": SOME_SECONDS,
 }
 
 
@@ -268,12 +287,16 @@ def main() -> None:
     )
     options = module.params
     try:
+        refuse_unfit(options, RULES)
+        environment = {name: str(value) for name, value in options["environment"].items()}
+        refuse_unfit({"names of environment": list(environment)}, {"names of environment": VARIABLE})
+        refuse_unfit({"environment": list(environment.values())}, {"environment": VALUE})
         result = migrate(
             driver=options["driver"],
             settings=ToolSettings(
                 project_dir=Path(options["project_dir"]),
                 python=options["python"] or sys.executable,
-                environment={name: str(value) for name, value in options["environment"].items()},
+                environment=environment,
                 env_files=[Path(path) for path in options["env_files"]],
                 database_url_variable=options["database_url_variable"],
                 ddl_lock_timeout=options["ddl_lock_timeout"],

@@ -127,6 +127,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils import journal, lease
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced
+from ansible_collections.baton.release.plugins.module_utils.rules import FILE, refuse_unfit, whole
 
 TEXT = {"type": "str"}
 RECORD: dict[str, dict[str, Any]] = {
@@ -151,9 +152,12 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "limit": {"type": "int", "default": 20},
 }
 
+RULES = {"state_dir": FILE, "limit": whole(0, 1_000_000)}
+
 
 def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """Append the event where wanted, and return the module's result."""
+    refuse_unfit(params, RULES)
     directory, changed = params["state_dir"], False
     if params["state"] == "present":
         event = {"token": params["token"], "event": params["event"], **params["record"]}

@@ -129,6 +129,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils import lease
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.rules import A_WEEK, FILE, refuse_unfit, whole
 
 POLL_SECONDS = 0.5
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -145,16 +146,13 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "controller": {"type": "dict", "default": {}},
 }
 
+RULES = {"state_dir": FILE, "ttl": whole(1, A_WEEK, " of seconds"), "wait": whole(0, A_WEEK, " of seconds")}
+
 
 def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """Bring the lease to the wanted state and return the module's result."""
     directory, changed = params["state_dir"], False
-    if params["ttl"] < 1 or params["wait"] < 0:
-        raise BatonError(
-            found=f"ttl {params['ttl']}, wait {params['wait']}",
-            expected="ttl of at least 1 s and wait of at least 0 s",
-            fix="correct release_lock_ttl or release_lock_wait",
-        )
+    refuse_unfit(params, RULES)
     if params["state"] == "held":
         _acquire_within(params, check_mode=check_mode)
         changed = True

@@ -127,6 +127,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils import envfile
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced
+from ansible_collections.baton.release.plugins.module_utils.rules import FILE, PATH, refuse_unfit
 from ansible_collections.baton.release.plugins.module_utils.secret_stores import STORES, fetch
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -144,9 +145,12 @@ CONSTRAINTS: dict[str, Any] = {
     "required_by": {"token": ["state_dir"]},
 }
 
+RULES = {"state_dir": FILE, "dest": FILE, "path": PATH}
+
 
 def run(params: dict[str, Any], values: dict[str, str] | None, *, check_mode: bool) -> dict[str, Any]:
     """Deliver ``values``, or without them what the store on this host has, and return the module's result."""
+    refuse_unfit(params, RULES)
     if values is None:
         values = fetch(params["secrets"], store=params["store"], path=params["path"], host="the managed host")
     directory = params["state_dir"]

@@ -232,9 +232,28 @@ line:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.rules import (
+    A_DAY,
+    FILE,
+    SECONDS,
+    SOME_SECONDS,
+    above_zero,
+    number,
+    refuse_unfit,
+    whole,
+)
 from ansible_collections.baton.release.plugins.module_utils.traffic import Limits
 from ansible_collections.baton.release.plugins.module_utils.traffic_probes import Probes
 from ansible_collections.baton.release.plugins.module_utils.traffic_slice import DRIVERS, watch
+
+RULES = {
+    "access_log": FILE,
+    "seconds": SECONDS,
+    "probe_timeout": SOME_SECONDS,
+    "max_error_rate": number(0, 1),
+    "max_p95_ms": above_zero(1000 * A_DAY, " of milliseconds"),
+    "min_requests": whole(0, 1_000_000_000),
+}
 
 
 def main() -> None:
@@ -262,6 +281,7 @@ def main() -> None:
     )
     options = module.params
     try:
+        refuse_unfit(options, RULES)
         result = watch(
             driver=options["driver"],
             access_log=options["access_log"],

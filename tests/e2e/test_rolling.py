@@ -109,7 +109,9 @@ def test_killed_in_a_batch_the_same_command_or_a_rollback_finishes(
     first, second = shop.new_version(), shop.new_version()
     assert shop.release(first).code == 0
     with at_least(floor, shop, "killed"):
-        killed = shop.release(second, before="Change where the batch's share of the requests goes", sabotage=KILL_LATER, **settings)
+        killed = shop.release(
+            second, before="Change where the batch's share of the requests goes", sabotage=KILL_LATER, **settings
+        )
         assert killed.code == -9, killed.output
         status = shop.status()
         assert "a rolling update is under way: app1" in status or f"lb1: {shop.live()} ({first})" in status

@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""Write down every task that runs, and do what a test asked for just before one of them starts."""
+"""Write down every task that runs, and do what a test asked for when one of them starts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ type: aggregate
 short_description: Record the tasks of a playbook, and disturb it where a test says
 description:
   - Appends a JSON line for each result to the file E(BATON_TASKS).
+  - Appends a JSON line for each start of a task, and for each end of it on a host, to the file E(BATON_RECORDING).
   - Runs the shell command E(BATON_SABOTAGE) before the task whose name is E(BATON_SABOTAGE_BEFORE). It finds the pid of
     ansible-playbook in E(PLAYBOOK_PID).
+  - With a number in E(BATON_SABOTAGE_NTH) only the so-manieth task of that name counts. With V(worker) in E(BATON_SABOTAGE_AT) the
+    command runs when the task's first worker is started, with any other value before the task.
 """
 
+import collections
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,30 +46,60 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "saboteur"
 
+    def __init__(self) -> None:
+        """Start counting."""
+        super().__init__()
+        self._started: collections.Counter[str] = collections.Counter()
+        self._workers_of = ""
+
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002  # as Ansible calls it
-        """Do what the test asked for before this task."""
-        command = os.environ.get("BATON_SABOTAGE")
-        if command and str(task.get_name()).rsplit(" : ", 1)[-1] == os.environ.get("BATON_SABOTAGE_BEFORE"):
+        """Count the task, and do what the test asked for before it."""
+        name = _name(task)
+        self._started[name] += 1
+        self._workers_of = ""
+        _append("BATON_RECORDING", {**self._occurrence(task), "event": "start", "action": _action(task)})
+        if os.environ.get("BATON_SABOTAGE_AT") != "worker":
+            self._sabotage(name)
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:  # noqa: ARG002  # as Ansible calls it
+        """Do what the test asked for when the first worker of the task is started."""
+        name = _name(task)
+        if os.environ.get("BATON_SABOTAGE_AT") == "worker" and self._workers_of != name:
+            self._workers_of = name
+            self._sabotage(name)
+
+    def _sabotage(self, name: str) -> None:
+        command, wanted = os.environ.get("BATON_SABOTAGE"), os.environ.get("BATON_SABOTAGE_NTH")
+        if not command or name != os.environ.get("BATON_SABOTAGE_BEFORE"):
+            return
+        if wanted is None or int(wanted) == self._started[name]:
             subprocess.run(command, shell=True, check=True, env={**os.environ, "PLAYBOOK_PID": str(os.getpid())})  # noqa: S602  # the test's own
 
+    def _occurrence(self, task: Any) -> dict[str, Any]:
+        return {"task": _name(task), "nth": self._started[_name(task)], "at": time.time()}
+
     def _record(self, result: Any, outcome: str) -> None:
-        action = str(result.task.action).rsplit(".", 1)[-1]
-        if "BATON_TASKS" not in os.environ:
-            return
+        action = _action(result.task)
         line = {
             "host": result.host.get_name(),
-            "task": str(result.task.get_name()).rsplit(" : ", 1)[-1],
+            "task": _name(result.task),
             "action": action,
             "remote": action not in ON_CONTROLLER,
             "outcome": outcome,
             "changed": bool(result.result.get("changed")),
         }
-        with Path(os.environ["BATON_TASKS"]).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        if outcome != "skipped":
+            _append("BATON_TASKS", line)
+        end = {"event": "end", "host": line["host"], "outcome": outcome}
+        _append("BATON_RECORDING", {**self._occurrence(result.task), **end})
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Record a task that went well."""
         self._record(result, "ok")
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        """Record that a host took no part in a task."""
+        self._record(result, "skipped")
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: ARG002  # as Ansible calls it
         """Record a task that failed."""
@@ -73,3 +108,17 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """Record a task whose host was not reached."""
         self._record(result, "unreachable")
+
+
+def _name(task: Any) -> str:
+    return str(task.get_name()).rsplit(" : ", 1)[-1]
+
+
+def _action(task: Any) -> str:
+    return str(task.action).rsplit(".", 1)[-1]
+
+
+def _append(variable: str, line: dict[str, Any]) -> None:
+    if variable in os.environ:
+        with Path(os.environ[variable]).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")

@@ -25,7 +25,9 @@ class Pools:
 
 
 def pool(*up: str, servers: tuple[str, ...] = ("a:1", "b:1")) -> dict[str, Any]:
-    return {slot: {"servers": list(servers), "hosts": [], "up": list(up), "in_flight": {}} for slot in ("blue", "green")}
+    return {
+        slot: {"servers": list(servers), "hosts": [], "up": list(up), "in_flight": {}} for slot in ("blue", "green")
+    }
 
 
 BOTH_UP = Pools(pool("a:1", "b:1"))

@@ -1,0 +1,135 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""What a setting must be beyond its type: ranges and shapes, which an argument spec cannot say.
+
+Every name here is an option of some role's argument spec, or what a playbook hands on to one. ``*`` stands for each item of a list or
+each value of a dictionary.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.baton.release.plugins.module_utils.rules import (
+    A_DAY,
+    A_WEEK,
+    ADDRESS,
+    APP_NAME,
+    ARTIFACT,
+    BASE_URL,
+    COUNT_OR_SHARE,
+    FILE,
+    INSIDE,
+    KEY_PATH,
+    LOCK_TIME,
+    ONE_LINE,
+    PATH,
+    PORT,
+    SECONDS,
+    SHA256_OR_NOTHING,
+    SOME_SECONDS,
+    STORE_KEY,
+    TAG_OR_NOTHING,
+    URL_PATH,
+    VALUE,
+    VARIABLE,
+    Rule,
+    above_zero,
+    number,
+    whole,
+)
+
+__all__ = ["APP_HOSTS_ONLY", "HIDDEN", "KEYS", "RULES", "SAME_EVERYWHERE", "TYPELESS"]
+
+RULES: dict[str, Rule] = {
+    "app_name": APP_NAME,
+    "app_root": FILE,
+    "app_address": ADDRESS,
+    "app_slots.*.port": PORT,
+    "app_command": Rule(bool, "at least one word"),
+    "app_command.*": VALUE,
+    "app_environment.*": VALUE,
+    "app_supervisor_config": FILE,
+    "app_artifact_dir": FILE,
+    "app_artifact_url": ARTIFACT,
+    "app_artifact_timeout": SOME_SECONDS,
+    "app_health_live_path": URL_PATH,
+    "app_health_ready_path": URL_PATH,
+    "app_health_version_key": KEY_PATH,
+    "app_health_consecutive": whole(1, 1000),
+    "app_health_min_seconds": SECONDS,
+    "app_health_deadline": SOME_SECONDS,
+    "app_health_interval": SOME_SECONDS,
+    "app_health_probe_timeout": SOME_SECONDS,
+    "app_start_timeout": SOME_SECONDS,
+    "app_stop_timeout": whole(0, A_DAY, " of seconds"),
+    "app_keep_releases": whole(1, 1000),
+    "release_version": TAG_OR_NOTHING,
+    "release_state_dir": FILE,
+    "release_owner": ONE_LINE,
+    "release_reason": ONE_LINE,
+    "release_sha256": SHA256_OR_NOTHING,
+    "release_lock_ttl": whole(1, A_WEEK, " of seconds"),
+    "release_lock_wait": whole(0, A_WEEK, " of seconds"),
+    "traffic_caddy_admin": BASE_URL,
+    "traffic_preview.*": BASE_URL,
+    "traffic_url": BASE_URL,
+    "traffic_min_available": whole(1, 10_000),
+    "traffic_wait": SECONDS,
+    "database_directory": INSIDE,
+    "database_python": FILE,
+    "database_environment.*": VALUE,
+    "database_url_variable": VARIABLE,
+    "database_lock_timeout": SECONDS,
+    "database_ddl_lock_timeout": LOCK_TIME,
+    "database_timeout": SOME_SECONDS,
+    "secrets_items.*": STORE_KEY,
+    "secrets_path": PATH,
+    "verify_consecutive": whole(1, 1000),
+    "verify_deadline": SOME_SECONDS,
+    "verify_paths.*": URL_PATH,
+    "watch_seconds": number(0, A_WEEK, " of seconds"),
+    "watch_slice_seconds": SOME_SECONDS,
+    "watch_access_log": FILE,
+    "watch_probe_paths.*": URL_PATH,
+    "watch_probe_rate": number(0, 50),
+    "watch_probe_timeout": SOME_SECONDS,
+    "watch_max_error_rate": number(0, 1),
+    "watch_max_p95_ms": above_zero(1000 * A_DAY, " of milliseconds"),
+    "watch_min_requests": whole(0, 1_000_000_000),
+    "revert_wait": SECONDS,
+    "release_max_surge": COUNT_OR_SHARE,
+    "release_max_unavailable": COUNT_OR_SHARE,
+    "rolling_drain_seconds": SECONDS,
+    "plan_version": TAG_OR_NOTHING,
+    "rollback_version": TAG_OR_NOTHING,
+}
+
+KEYS: dict[str, Rule] = {
+    "app_environment": VARIABLE,
+    "database_environment": VARIABLE,
+    "secrets_items": VARIABLE,
+}
+"""The keys of dictionaries whose keys are their owner's to choose; their values must be text, whatever YAML makes of them."""
+
+TYPELESS = frozenset({"release_max_surge", "release_max_unavailable"})
+"""Settings of two types, of which a spec can name only one: here the rule alone decides."""
+
+HIDDEN = ("app_environment", "app_command", "database_environment", "secrets_")
+"""Beginnings of settings whose values are not shown, because secrets end up in them."""
+
+APP_HOSTS_ONLY = frozenset({"app_slots", "app_address"})
+"""Settings that mean nothing on other hosts, where an inventory may leave them half-made."""
+
+SAME_EVERYWHERE = frozenset(
+    {
+        "app_name",
+        "database_migrate",
+        "plan_action",
+        "plan_migrator",
+        "plan_version",
+        "release_sha256",
+        "release_state_host",
+        "release_strategy",
+        "release_version",
+    }
+)
+"""Settings of the run, not of a host: the plan is made once, so they may not differ between hosts."""
