@@ -27,7 +27,7 @@ LOGS = HOME / "demo"
 WHEELS = ROOT / ".cache" / "wheels"
 """The dependencies of the shop, downloaded by the set-up."""
 RATE = 100
-VERSIONS = ("v1.0.0", "v1.1.0", "v1.2.0")
+VERSIONS = ("v1.0.0", "v1.1.0", "v1.2.0", "v1.2.1")
 BAD = "v1.2.0"
 WATCH_SLICE_SECONDS = 2.5
 SETTLED_SECONDS = 0.5
@@ -110,6 +110,16 @@ def under_traffic() -> list[tuple[Step, Run, str, str | None]]:
             None,
         ),
         (*step("release v1.1.0 again: hot, it still runs", *release("v1.1.0")), "v1.1.0", None),
+        (
+            *step(
+                "release v1.2.1: rolling, one host after the other",
+                *release("v1.2.1"),
+                "-e",
+                "release_strategy=rolling",
+            ),
+            "v1.2.1",
+            None,
+        ),
     ]
 
 
@@ -152,7 +162,7 @@ def main() -> int:
     began = time.time()
     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as builders:
         ready, builds = prepare(builders)
-        first, run = step("release v1.0.0: the first one, while v1.1.0 and v1.2.0 are built", *release("v1.0.0"))
+        first, run = step("release v1.0.0: the first one, while the later ones are built", *release("v1.0.0"))
         must(run)
         for version, building in zip(VERSIONS[1:], builds, strict=True):
             await_build(version, building)

@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""Make the example shop's git repository: main and develop, with the tags v1.0.0, v1.1.0 and v1.2.0.
+"""Make the example shop's git repository: main and develop, with the tags v1.0.0, v1.1.0, v1.2.0 and v1.2.1.
 
     python make_repository.py DIRECTORY
 
@@ -22,6 +22,7 @@ RELEASES = (
     ("v1.0.0", "2026-01-12T10:00:00Z", "Sell products and take orders"),
     ("v1.1.0", "2026-02-09T10:00:00Z", "Show ratings and deals"),
     ("v1.2.0", "2026-03-09T10:00:00Z", "Run campaigns"),
+    ("v1.2.1", "2026-03-10T10:00:00Z", "Let a campaign leave the price as it is"),
 )
 NOT_COPIED = ("__pycache__", "vendor", ".*_cache")
 # In the repository's own configuration: tells what may be replaced later.

@@ -12,6 +12,7 @@ import typing
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 from pathlib import Path, PurePosixPath
 
 from ansible.module_utils.urls import open_url
@@ -106,7 +107,7 @@ def _unpack(archive: Path, tree: Path, *, source: str) -> None:
                 # Owners are left to the user who unpacks; bits beyond the usual nine are not for a release.
                 member.mode &= 0o755
                 tar.extract(member, tree, set_attrs=True)
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:
         raise BatonError(
             found=f"{source} is not a whole tar.gz archive: {error}",
             expected="an artifact as build.yml makes it",

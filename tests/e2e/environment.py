@@ -93,7 +93,9 @@ class Environment:
     def command(self, playbook: str, *arguments: str, **variables: Any) -> list[str]:
         """Return the command line of a playbook."""
         settings = json.dumps({**SETTINGS, **variables})
-        inventories = ("-i", str(ROOT / "inventories" / "local"), "-i", str(self.overlay))
+        # Arguments may name an inventory of their own instead.
+        own = ("-i", str(ROOT / "inventories" / "local"), "-i", str(self.overlay))
+        inventories = () if "--inventory" in arguments else own
         return [
             str(Path(sys.executable).with_name("ansible-playbook")),
             f"playbooks/{playbook}.yml",

@@ -257,7 +257,7 @@ def test_the_shop_gives_the_same_bytes_twice(tmp_path: Path, temporary: Path) ->
     benches = [Bench(tmp_path / name, temporary / name, tmp_path / name / "shop") for name in ("one", "two")]
     for bench in benches:
         subprocess.run([sys.executable, str(make_repository), str(bench.repository)], check=True, capture_output=True)
-    for bench, versions in zip(benches, (("v1.0.0", "v1.1.0", "v1.2.0"), ("v1.1.0",)), strict=True):
+    for bench, versions in zip(benches, (("v1.0.0", "v1.1.0", "v1.2.0", "v1.2.1"), ("v1.1.0",)), strict=True):
         for version in versions:
             run = bench.build(version=version, **shop)
             assert run.code == 0, run.output

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -198,3 +203,104 @@ def test_a_port_that_is_taken_is_said(shop: Environment) -> None:
             played = shop.release(shop.new_version())
     assert played.code != 0, stop
     assert f"port {ports['app2'][idle]} of slot {idle}" in played.output
+
+
+@pytest.mark.parametrize("manifest", ["of the whole", "of the part"])
+def test_a_truncated_artifact_is_refused(shop: Environment, manifest: str) -> None:
+    """Cut off while it was copied, or while it was built."""
+    version = shop.new_version()
+    artifact = shop.root / "artifacts" / f"shop-{version}.tar.gz"
+    content = artifact.read_bytes()
+    artifact.write_bytes(content[: len(content) // 2])
+    if manifest == "of the part":
+        sha256 = hashlib.sha256(artifact.read_bytes()).hexdigest()
+        artifact.with_name(f"shop-{version}.json").write_text(json.dumps({"sha256": sha256}))
+    with unharmed(shop, "truncated"):
+        played = shop.release(version)
+    assert played.code != 0
+    said = "is not a whole tar.gz archive" if manifest == "of the part" else "has the SHA-256"
+    assert said in played.output
+    assert "Traceback" not in played.output
+    assert not [path for host in APP_HOSTS for path in (shop.host(host) / "shop" / "releases").glob(f"*{version}*")]
+    artifact.write_bytes(content)
+    if manifest == "of the whole":
+        assert shop.release(version).code == 0
+
+
+def test_a_secret_that_the_store_does_not_have_is_said(shop: Environment) -> None:
+    with unharmed(shop, "secret"):
+        played = shop.release(shop.new_version(), secrets_items={"DATABASE_URL": "DATABASE_URI"})
+    assert played.code != 0
+    assert "DATABASE_URI" in played.output
+    assert "Switch" not in [one["task"] for one in played.tasks]
+
+
+def test_a_missing_environment_variable_is_said(shop: Environment) -> None:
+    """The tool for migrations needs DATABASE_URL, and would end in a traceback of its own without."""
+    with unharmed(shop, "variable"):
+        played = shop.release(shop.new_version(), secrets_items={})
+    assert played.code != 0
+    assert "DATABASE_URL" in played.output
+    assert "Switch" not in [one["task"] for one in played.tasks]
+    assert shop.runs()[-1]["outcome"] == "abandoned"
+
+
+def test_an_app_that_misses_a_variable_shows_what_it_said(shop: Environment) -> None:
+    version = shop.new_version(edits={"shop/__init__.py": "\nimport os\nos.environ['PAYMENT_KEY']\n"})
+    with unharmed(shop, "app"):
+        played = shop.release(version)
+    assert played.code != 0
+    assert "KeyError: 'PAYMENT_KEY'" in played.output.replace("''", "'")
+    assert shop.runs()[-1]["outcome"] == "abandoned"
+
+
+@contextmanager
+def full(directory: Path) -> Iterator[None]:
+    """Have ``directory`` on a file system of its own that has no room left but for what it holds already."""
+    copy = directory.with_name(f"{directory.name}.copy")
+    shutil.copytree(directory, copy, symlinks=True)
+    used = int(subprocess.run(["du", "-sk", str(copy)], capture_output=True, text=True, check=True).stdout.split()[0])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={used + 512}k", "small", str(directory)], check=True)
+    try:
+        shutil.copytree(copy, directory, symlinks=True, dirs_exist_ok=True)
+        yield
+    finally:
+        # Lazily: what was started meanwhile may have files open there.
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+        shutil.rmtree(copy)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk that is small enough to be full")
+def test_a_full_disk_is_said(shop: Environment) -> None:
+    version = shop.new_version()
+    releases = shop.host("app2") / "shop" / "releases"
+    with full(releases), unharmed(shop, "disk"):
+        played = shop.release(version)
+        assert not list(releases.glob(f"*{version}*"))
+    assert played.code != 0
+    assert "No space left on device" in played.output
+    assert "make room" in played.output
+    assert "Traceback" not in played.output
+    assert shop.runs()[-1]["outcome"] == "abandoned"
+    assert shop.release(version).code == 0
+
+
+def test_a_database_that_is_down_is_said_and_nothing_moves(shop: Environment) -> None:
+    version, before, served = shop.new_version(), shop.live(), shop.served()["version"]
+    schema = shop.schema()
+    (program,) = [name.split("/")[1] for name in shop.pids() if name.startswith("db1/")]
+    shop.supervisorctl("db1", "stop", program)
+    try:
+        played = shop.release(version)
+    finally:
+        shop.supervisorctl("db1", "start", program)
+    assert played.code != 0
+    assert "Switch" not in [one["task"] for one in played.tasks]
+    assert "Traceback" not in played.output
+    assert "database" in played.output
+    assert (shop.live(), shop.schema()) == (before, schema)
+    # The balancer has to see that the old version is healthy again.
+    with shop.witness("down", rate=5) as witness:
+        witness.wait_until_flowing()
+    assert shop.served()["version"] == served
+    assert shop.release(version).code == 0

@@ -34,6 +34,7 @@ ON_CONTROLLER = {
     "include_role",
     "include_tasks",
     "release_plan",
+    "release_settings",
     "set_fact",
     "validate_argument_spec",
 }

@@ -37,7 +37,8 @@ def test_the_repository_is_the_same_whatever_git_is_told(tmp_path: Path) -> None
     replaced = make_repository(tmp_path / "first", TZ="Asia/Kolkata")
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout == second.stdout == replaced.stdout
-    assert [line.split()[0] for line in first.stdout.splitlines()] == ["develop", "main", "v1.0.0", "v1.1.0", "v1.2.0"]
+    names = [line.split()[0] for line in first.stdout.splitlines()]
+    assert names == ["develop", "main", "v1.0.0", "v1.1.0", "v1.2.0", "v1.2.1"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "gitconfig", "second"]
 
 

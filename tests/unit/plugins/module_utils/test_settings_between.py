@@ -1,0 +1,143 @@
+"""Settings that are sound each by itself are judged together, too: on one host, between hosts, and with the groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.plugins.module_utils.settings_of_a_fleet import GROUPS, problems_of
+
+ROLLING = {"release_strategy": "rolling"}
+
+# What is changed, on which hosts, which groups there are, where the problem is said to be, and words of what is said.
+TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...], dict[str, list[str]], str, str]] = [
+    ("no app hosts", {}, (), {**GROUPS, "app": []}, "group app", "no hosts, expected at least one host"),
+    ("no load balancers", {}, (), {"app": ["app1"]}, "group lb", "the load balancers; to do: correct the inventory"),
+    ("a host that is a path", {}, ("../x",), {**GROUPS, "app": ["app1", "../x"]}, "inventory", "rename the host"),
+    (
+        "the state elsewhere",
+        {"release_state_host": "db1"},
+        ("app1", "app2", "lb1"),
+        GROUPS,
+        "release_state_host",
+        "'db1'",
+    ),
+    (
+        "a migrator elsewhere",
+        {"plan_migrator": "lb1"},
+        ("app1", "app2", "lb1"),
+        GROUPS,
+        "plan_migrator",
+        "group migrator",
+    ),
+    (
+        "overlapping slots",
+        {"app_slots": {"blue": {"port": 8001}, "green": {"port": 8001}}},
+        ("app2",),
+        GROUPS,
+        "app_slots.green.port",
+        "app_slots.blue.port of app2 has the same",
+    ),
+    (
+        "one address for two hosts",
+        {"app_address": "10.0.0.1"},
+        ("app1", "app2"),
+        GROUPS,
+        "app_slots.blue.port",
+        "app_slots.blue.port of app1 has the same",
+    ),
+    (
+        "one machine under two names",
+        {"ansible_host": "10.0.0.1", "app_root": "/srv/shop"},
+        ("app1", "app2"),
+        GROUPS,
+        "app_root",
+        "app1 is the same machine",
+    ),
+    (
+        "in both groups, one port",
+        {"app_slots": {"blue": {"port": 8081}, "green": {"port": 8002}}},
+        ("app1",),
+        {**GROUPS, "lb": ["lb1", "app1"]},
+        "app_slots.blue.port",
+        "app1 is in both groups, app and lb",
+    ),
+    (
+        "listeners on one port",
+        {"traffic_preview": {"blue": "http://127.0.0.1:2019", "green": "http://127.0.0.1:1"}},
+        ("app1", "app2", "lb1"),
+        GROUPS,
+        "traffic_caddy_admin",
+        "its own port",
+    ),
+    (
+        "a deadline that none can meet",
+        {"app_health_min_seconds": 60, "app_health_consecutive": 1, "app_health_interval": 1},
+        ("app1", "app2", "lb1"),
+        GROUPS,
+        "app_health_deadline",
+        "more than the 60 s",
+    ),
+    (
+        "a proof that none can give",
+        {"verify_consecutive": 1000, "verify_deadline": 10},
+        ("lb1",),
+        GROUPS,
+        "verify_deadline",
+        "that verify_consecutive needs",
+    ),
+    (
+        "too many slices",
+        {"watch_seconds": 604800, "watch_slice_seconds": 1},
+        ("lb1",),
+        GROUPS,
+        "watch_slice_seconds",
+        "at most 10,000 slices",
+    ),
+    (
+        "nothing may move",
+        {**ROLLING, "release_max_surge": 0, "release_max_unavailable": 0},
+        ("app1", "app2", "lb1"),
+        GROUPS,
+        "release_max_surge",
+        "to do: ",
+    ),
+    ("no file of secrets", {"secrets_store": "file", "secrets_path": ""}, ("app1",), GROUPS, "secrets_path", "set it"),
+]  # fmt: skip - a table
+
+
+@pytest.mark.parametrize(
+    ("changed", "on", "groups", "path", "said"), [row[1:] for row in TOGETHER], ids=[row[0] for row in TOGETHER]
+)
+def test_what_does_not_go_together_is_said(
+    changed: dict[str, Any], on: tuple[str, ...], groups: dict[str, list[str]], path: str, said: str
+) -> None:
+    found = problems_of(changed, on=on, groups=groups)
+    assert said in found.get(path, ""), found
+
+
+@pytest.mark.parametrize(
+    ("changed", "on", "groups"),
+    [
+        pytest.param({"app_address": "10.0.0.1"}, ("app1",), GROUPS, id="addresses apart"),
+        pytest.param(
+            {"plan_migrator": "x", "database_migrate": False}, ("app1", "app2", "lb1"), GROUPS, id="no migration"
+        ),
+        pytest.param({}, (), {**GROUPS, "lb": ["lb1", "app1"]}, id="in both groups, ports apart"),
+        pytest.param({**ROLLING, "release_max_surge": "50%"}, ("app1", "app2", "lb1"), GROUPS, id="half of them"),
+        pytest.param({"release_max_surge": 0, "release_max_unavailable": 0}, ("app1",), GROUPS, id="not rolling"),
+        pytest.param({"ansible_connection": "local"}, ("app1",), GROUPS, id="one of them is this machine"),
+        pytest.param({"app_slots": None}, ("lb1",), GROUPS, id="slots where no app runs"),
+    ],
+)
+def test_what_does_go_together_is_accepted(
+    changed: dict[str, Any], on: tuple[str, ...], groups: dict[str, list[str]]
+) -> None:
+    assert problems_of(changed, on=on, groups=groups) == {}
+
+
+def test_what_is_wrong_by_itself_is_said_once() -> None:
+    found = problems_of({"app_slots": {"blue": {"port": 0}, "green": {"port": 0}}}, on=("app1",))
+    assert set(found) == {"app_slots.blue.port", "app_slots.green.port"}
+    assert all("from 1 to 65535" in text and "has the same" not in text for text in found.values())
