@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ SAID = (
 TEMPLATES = ("{{ lookup('pipe', 'touch CANARY') }}", "{% set x = lookup('pipe', 'touch CANARY') %}v1.1.0{{ x }}")
 
 
-def refused(shop: Environment, *arguments: str, playbook: str = "release", **variables: object) -> Played:
+def refused(shop: Environment, *arguments: str, playbook: str = "release", **variables: Any) -> Played:
     """Run a playbook that has to be refused, with nothing touched and no traceback."""
     before, schema, pids = shop.snapshot(), shop.schema(), shop.pids()
     played = shop.play(playbook, *arguments, **variables)
@@ -143,7 +144,7 @@ def test_an_inventory_that_cannot_work_is_refused(
 
 @pytest.mark.parametrize("empty", ["app", "lb", "both"])
 def test_an_inventory_without_hosts_is_refused(shop: Environment, tmp_path: Path, empty: str) -> None:
-    groups = {name: {"hosts": {}} for name in ("app", "lb")}
+    groups: dict[str, dict[str, Any]] = {name: {"hosts": {}} for name in ("app", "lb")}
     if empty != "both":
         there = "lb" if empty == "app" else "app"
         groups[there] = {"hosts": {f"{there}1": {"ansible_connection": "local"}}}
