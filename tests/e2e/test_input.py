@@ -22,9 +22,9 @@ app_environment: {DEBUG: yes, PASSWORD: 5}
 app_command: [python, 5]
 app_root: /srv/../x
 database_migrate: maybe
-traffic_wait: "{{ nope }}"
+verify_deadline: "{{ nope }}"
 verify_paths: ["/x y"]
-watch_seconds: .nan
+revert_wait: .nan
 watch_max_error_rate: 5
 """
 SAID = (
@@ -39,11 +39,14 @@ SAID = (
     "app_command[1]: found a whole number",
     "app_root: found '/srv/../x'",
     "database_migrate: found 'maybe'",
-    "traffic_wait: found a template that cannot be resolved",
+    "verify_deadline: found a template that cannot be resolved",
     "verify_paths[0]: found '/x y'",
-    "watch_seconds: found nan",
+    "revert_wait: found nan",
     "watch_max_error_rate: found 5",
 )
+ONE_PORT = {"blue": {"port": 9}, "green": {"port": 9}}
+TWO_PORTS = {"app_address": "127.0.0.1", "app_slots": {"blue": {"port": 1}, "green": {"port": 2}}}
+BALANCER = {"app_slots": {"blue": {"port": 2019}, "green": {"port": 2}}, "traffic_caddy_admin": "http://127.0.0.1:2019"}
 TEMPLATES = ("{{ lookup('pipe', 'touch CANARY') }}", "{% set x = lookup('pipe', 'touch CANARY') %}v1.1.0{{ x }}")
 
 
@@ -59,9 +62,11 @@ def refused(shop: Environment, *arguments: str, playbook: str = "release", **var
 
 
 def test_all_that_is_wrong_is_said_at_once_with_its_place(shop: Environment, tmp_path: Path) -> None:
-    path = tmp_path / "bad.yml"
+    path = tmp_path / "group_vars" / "all.yml"
+    path.parent.mkdir()
     path.write_text(BAD)
-    played = refused(shop, "-e", f"@{path}", release_version="v1.1.0")
+    (tmp_path / "hosts.yml").write_text("all: {}\n")
+    played = refused(shop, "-i", str(tmp_path / "hosts.yml"), release_version="v1.1.0")
     assert [said for said in SAID if said not in played.output] == []
     assert f"({path}:3)" in played.output
     assert f"Found: {len(SAID)} settings of this run" in played.output
@@ -107,32 +112,17 @@ def test_a_run_cannot_start_inside_of_a_role(shop: Environment) -> None:
     ("groups", "said"),
     [
         pytest.param(
-            {"app": {"hosts": {"app1": {"app_slots": {"blue": {"port": 9}, "green": {"port": 9}}}}}},
+            {"app": {"hosts": {"app1": {"app_slots": ONE_PORT}}}},
             "app_slots.green.port on app1: found 9",
             id="overlapping slots",
         ),
         pytest.param({"all": {"vars": {"plan_migrator": "lb1"}}}, "group migrator", id="a migrator elsewhere"),
         pytest.param(
-            {"all": {"vars": {"app_address": "127.0.0.1", "app_slots": {"blue": {"port": 1}, "green": {"port": 2}}}}},
-            "a port of its own",
-            id="duplicate ports",
+            {"app": {"hosts": {"app1": TWO_PORTS, "app2": TWO_PORTS}}}, "a port of its own", id="duplicate ports"
         ),
-        pytest.param(
-            {
-                "lb": {
-                    "hosts": {
-                        "app1": {
-                            "app_slots": {"blue": {"port": 2019}, "green": {"port": 2}},
-                            "traffic_caddy_admin": "http://127.0.0.1:2019",
-                        }
-                    }
-                }
-            },
-            "app1 is in both groups, app and lb",
-            id="in both groups",
-        ),
+        pytest.param({"lb": {"hosts": {"app1": BALANCER}}}, "app1 is in both groups, app and lb", id="in both groups"),
     ],
-)  # fmt: skip - a table
+)
 def test_an_inventory_that_cannot_work_is_refused(
     shop: Environment, tmp_path: Path, groups: dict[str, object], said: str
 ) -> None:
