@@ -20,6 +20,7 @@ STEPS_OF_MODE = {
     "hot": ("prove", "switch", "verify", "watch"),
     "warm": ("stage", *AT_ONCE, "verify", "watch"),
     "resume": ("switch", "verify", "watch"),
+    "stay": ("prove", "switch", "verify"),
     "nothing": (),
 }
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import typing
+
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.observed import Observed
 from ansible_collections.baton.release.plugins.module_utils.plan import Plan, rolling_to
@@ -25,7 +27,7 @@ def plan_rollback(
 
     Args:
         observed: what was found.
-        version: the version to go back to; "" for the one before.
+        version: the version to go back to; "" for the one before, or the one that an interrupted run came from.
         sha256: SHA-256 of its artifact, "" when it is not known.
         past_contract: whether to go past a schema change that the version does not survive.
         rollout: how it comes to traffic where it does not run any more; None for all at once.
@@ -35,8 +37,10 @@ def plan_rollback(
     """
     live_slot = _live_slot(observed)
     live_version = observed.version(live_slot) if live_slot in SLOTS else ""
-    version = version or (_version_before_update(observed) if live_slot == MIXED else "")
-    version = version or _version_before(observed, live_version)
+    origin = "" if version else _version_before_interrupted(observed, live_slot)
+    if origin and origin == live_version:
+        return _stay(observed, live_slot, live_version)
+    version = version or origin or _version_before(observed, live_version)
     _refuse_unproven(observed, version, live_version)
     _refuse_contract(observed, version, past_contract=past_contract)
     hot = [slot for slot in SLOTS if slot != live_slot and observed.running(slot, version)]
@@ -60,6 +64,24 @@ def plan_rollback(
         newest_token=observed.newest_token(),
         serving=sorted(host for host in observed.reachable() if target in observed.seats(host)),
         rolling=rolling,
+    )
+
+
+def _stay(observed: Observed, live_slot: str, version: str) -> Plan:
+    """Plan to prove what is live: the interrupted run has moved nothing yet, or has come back already."""
+    return Plan(
+        action="rollback",
+        version=version,
+        mode="stay",
+        target_slot=live_slot,
+        from_slot=live_slot,
+        from_version=version,
+        expected={},
+        hosts=sorted(observed.reachable()),
+        balancers=sorted(name for name, one in observed.balancers.items() if "lost" not in one),
+        lost=observed.lost(),
+        newest_token=observed.newest_token(),
+        serving=sorted(observed.reachable()),
     )
 
 
@@ -92,10 +114,22 @@ def _slot_to_stage(observed: Observed, live_slot: str, version: str) -> str:
     return holding[0]
 
 
+def _version_before_interrupted(observed: Observed, live_slot: str) -> str:
+    """Return the version that an interrupted run came from, or was to go back to; "" when the newest run has ended."""
+    if live_slot == MIXED:
+        return _version_before_update(observed)
+    newest: typing.Mapping[str, typing.Any] = next(iter(observed.journal.get("runs", ())), {})
+    return _origin(newest) if newest.get("outcome") == "unfinished" else ""
+
+
+def _origin(run: typing.Mapping[str, typing.Any]) -> str:
+    return str(run.get("version" if run.get("action") == "rollback" else "from_version") or "")
+
+
 def _version_before_update(observed: Observed) -> str:
     """Return the version that an interrupted rolling update came from, or was to go back to."""
     for run in observed.journal.get("runs", ()):
-        return str(run.get("version" if run.get("action") == "rollback" else "from_version") or "")
+        return _origin(run)
     proven = {version for slot in SLOTS if (version := observed.version(slot)) and observed.verified(version)}
     return proven.pop() if len(proven) == 1 else ""
 

@@ -16,6 +16,7 @@ WAYS = {
     "hot": "hot: {target} runs {version} already and is proven; one command of the load balancer",
     "warm": "warm: the retained {version} is staged again in {target}, warmed and proven, then all traffic moves there",
     "resume": "resume: traffic is in {target} already, where {version} runs; what is left is the proof",
+    "stay": "stay: {version} is live in {target}; the run that was interrupted has moved nothing, or has come back already",
     "rolling": "rolling: batch after batch, {target} is started and proven on its hosts, then gets their share of the traffic",
     "in_place": "rolling in place: batch after batch, a host is drained, stops {from_version} and starts {version} in {target}",
     "nothing": "nothing: {version} is live in {target} and proven",
@@ -36,7 +37,7 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         "from_slot": plan.from_slot,
     }
     now = f"now {plan.from_version or 'different versions'} in {plan.from_slot}"
-    if plan.mode in ("resume", "nothing"):
+    if plan.mode in ("resume", "nothing", "stay"):
         now = f"live in {plan.target_slot}"
     elif plan.mode == "first":
         now = "nothing is live"
@@ -47,7 +48,7 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         "hosts": ", ".join(plan.hosts),
         "artifact": f"sha256 {plan.sha256}" if "stage" in plan.steps else "",
         **{step: text for step, text in step_notes.items() if step in plan.steps},
-        "way back": BACK[plan.way_back].format(**words),
+        "way back": "" if plan.mode == "stay" else BACK[plan.way_back].format(**words),
         "left out": ", ".join(f"{name} ({reason})" for name, reason in plan.lost.items()),
     }
     if plan.mode == "nothing":

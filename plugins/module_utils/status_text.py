@@ -15,6 +15,10 @@ __all__ = ["describe_status"]
 
 LABEL_WIDTH = 10
 RUNS_SHOWN = 8
+WAY_BACK = {
+    "hot": "runs in {slot}",
+    "stay": "is live in {slot} already; a run was interrupted before traffic moved, or after it came back",
+}
 
 
 def describe_status(observed: Observed, *, app_name: str, schema: Facts, now: float) -> str:
@@ -114,11 +118,7 @@ def _way_back(observed: Observed) -> str:
         plan = plan_rollback(observed)
     except BatonError as error:
         return f"none. {error}"
-    where = (
-        f"runs in {plan.target_slot}"
-        if plan.mode == "hot"
-        else f"is installed and would be staged in {plan.target_slot}"
-    )
+    where = WAY_BACK.get(plan.mode, "is installed and would be staged in {slot}").format(slot=plan.target_slot)
     return f"{plan.mode}: {plan.version} {where}"
 
 
