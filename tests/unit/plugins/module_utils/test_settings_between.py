@@ -104,7 +104,7 @@ TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...], dict[str, list[str]],
         "to do: ",
     ),
     ("no file of secrets", {"secrets_store": "file", "secrets_path": ""}, ("app1",), GROUPS, "secrets_path", "set it"),
-]  # fmt: skip - a table
+]  # fmt: skip - one row, one line
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ OWN = ("plan_", "lock_")
         ({"extra": {"plan_made": {}}}, "plan_made", "a name of the procedure's own"),
         ({"extra": {"lock_token": 9}}, "lock_token", "a name of the procedure's own"),
     ],
-)  # fmt: skip - a table
+)  # fmt: skip - one row, one line
 def test_what_is_wrong_is_said(changed: dict[str, Any], path: str, found: str) -> None:
     (complaint,) = complaints_of_run(replace(Started(), **changed), settings=SETTINGS, own=OWN)
     assert complaint.path == path
