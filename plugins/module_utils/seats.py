@@ -79,12 +79,12 @@ def seat(seats: Seats, pools: Pools) -> dict[str, str]:
     return {host: serving.get(host) or next(substitutes) for host in seats}
 
 
-def write_seats(directory: Path, addresses: Seats) -> None:
-    """Have each seat hold its address; what it holds already is not written again."""
-    for host, address in addresses.items():
-        path = directory / "seats" / host
-        if read_text(path) != address:
-            write_atomically(path, address)
+def write_seats(directory: Path, addresses: Seats) -> bool:
+    """Have each seat hold its address; what it holds already is not written again. Say whether any was written."""
+    other = {host: address for host, address in addresses.items() if read_text(directory / "seats" / host) != address}
+    for host, address in other.items():
+        write_atomically(directory / "seats" / host, address)
+    return bool(other)
 
 
 def prepare_seats(directory: Path, addresses: Seats, *, check_mode: bool) -> bool:

@@ -27,6 +27,8 @@ from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, 
 __all__ = ["Balancer", "Wanted", "observe", "switch"]
 
 POLL_SECONDS = 0.2
+SEATS_SEEN_SECONDS = 2.5
+"""A balancer looks once a second at what a seat leads to (role caddy)."""
 
 
 class Balancer(typing.Protocol):
@@ -95,8 +97,13 @@ def switch(
         after = seats.seated(before, wanted.seats) if wanted.slot == MIXED else {}
         changed = _must_change(live, wanted, directory, token) or (wanted.slot == MIXED and before != after)
         if changed and not check_mode:
+            if live in SLOTS and wanted.slot == MIXED:
+                _have_seats_seen(directory, seats.seat(before, pools))
             seats.write_seats(directory, seats.seat(after, pools))
             _make_live(directory, live, wanted.slot, token)
+            # For the next update: a seat that leads to what is stopped meanwhile would count as down.
+            whole = {} if wanted.slot == MIXED else seats.read_seats(directory, pools, wanted.slot)
+            seats.write_seats(directory, seats.seat(whole, pools))
     left = {address for host, address in seats.servers_in(before, pools).items() if after.get(host) != before[host]}
     draining = _drain(balancer, left, 0 if check_mode else wanted.drain) if wanted.slot == MIXED else {}
     result = observe(balancer, directory)
@@ -120,6 +127,15 @@ def _must_change(live: str, wanted: Wanted, directory: Path, token: int | None) 
         fix="somebody else has switched; look at status.yml, and run again to plan from what is live now",
         live=live,
     )
+
+
+def _have_seats_seen(directory: Path, addresses: typing.Mapping[str, str]) -> None:
+    """Have the seats lead to what is live before they count: the balancer uses none that it holds to be down.
+
+    They do already, but for a run that was killed at the switch, or a balancer that had no seats then.
+    """
+    if seats.write_seats(directory, addresses):
+        time.sleep(SEATS_SEEN_SECONDS)
 
 
 def _make_live(directory: Path, live: str, slot: str, token: int | None) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import seats
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe, switch
+from ansible_collections.baton.release.plugins.module_utils.switch import SEATS_SEEN_SECONDS, Wanted, observe, switch
 
 HOSTS = ("app1", "app2", "app3")
 BLUE = {host: f"{host}:1" for host in HOSTS}
@@ -156,16 +157,35 @@ def test_check_mode_moves_nothing(live: Path) -> None:
     result = switch(ALL_UP, wanted, state_dir=live, token=None, check_mode=True)
     assert (result["changed"], result["seats"]["app1"]) == (True, "green")
     assert (live / "live").read_text() == "blue"
-    assert not (live / "seats").exists()
+    assert held(live) == BLUE
 
 
-def test_a_seat_that_exists_is_left_alone(live: Path) -> None:
-    assert seats.prepare_seats(live, BLUE, check_mode=True)
-    assert not (live / "seats").exists()
-    assert seats.prepare_seats(live, BLUE, check_mode=False)
+def test_a_seat_that_exists_is_left_alone(tmp_path: Path) -> None:
+    assert seats.prepare_seats(tmp_path, BLUE, check_mode=True)
+    assert not (tmp_path / "seats").exists()
+    assert seats.prepare_seats(tmp_path, BLUE, check_mode=False)
+    move(tmp_path, seats={"app1": "green"})
+    assert not seats.prepare_seats(tmp_path, BLUE, check_mode=False)
+    assert held(tmp_path)["app1"] == GREEN["app1"]
+
+
+def test_seats_follow_the_slot_that_is_live(live: Path) -> None:
+    """Else the balancer would find what they lead to stopped, and hold all of them to be down when they begin to count."""
+    move(live, slot="green")
+    assert held(live) == GREEN
+
+
+def test_seats_that_lead_elsewhere_are_seen_before_they_count(live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seats.write_seats(live, GREEN)  # as a run leaves them that was killed at the switch
+    waited = []
+
+    def sleep(seconds: float) -> None:
+        waited.append((seconds, held(live), (live / "live").read_text()))
+
+    monkeypatch.setattr(time, "sleep", sleep)
     move(live, seats={"app1": "green"})
-    assert not seats.prepare_seats(live, BLUE, check_mode=False)
-    assert held(live)["app1"] == GREEN["app1"]
+    assert waited == [(SEATS_SEEN_SECONDS, BLUE, "blue")]
+    assert held(live) == {**BLUE, "app1": GREEN["app1"]}
 
 
 def test_a_seat_that_holds_something_else_counts_as_out(live: Path) -> None:
