@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: help setup demo demo-down status test test-unit test-e2e lint format clean
+.PHONY: help setup demo demo-down status test test-unit test-e2e test-chaos test-install test-newest chaos lint format clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,7 @@ demo-down: $(VENV)/.run ## Stop what the demo left running, and remove its data
 status: $(VENV)/.run ## Show what is live in the embedded environment
 	@$(PLAY) playbooks/status.yml
 
-test: test-unit test-e2e ## Run all tests
+test: test-unit test-e2e test-chaos test-install test-newest ## Run all tests
 
 test-unit: $(VENV)/.test ## Run the tests of the parts
 	@echo "== Tests of the parts"
@@ -54,6 +54,22 @@ test-unit: $(VENV)/.test ## Run the tests of the parts
 test-e2e: $(VENV)/.test ## Run the tests of the playbooks on an embedded environment of their own
 	@echo "== Tests of the playbooks, on embedded environments of their own"
 	@$(BIN)/python -m pytest tests/e2e -n 2 -q --durations=10
+
+test-chaos: $(VENV)/.test ## Kill, pause and multiply controllers under traffic: a choice of the strikes that "make chaos" makes
+	@echo "== Death at a choice of tasks, on environments of their own"
+	@$(BIN)/python -m pytest tests/chaos -n 2 -q --durations=10
+
+test-install: $(VENV)/.test ## Install the collection from its tarball, and run it there
+	@echo "== The collection as others install it, on an environment of its own"
+	@$(BIN)/python -m pytest tests/install -q --durations=5
+
+test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
+	@echo "== The other end of what is supported"
+	@$(BIN)/python -m tests.interpreters tests/unit/plugins -n 2 -q
+	@$(BIN)/python -m tests.interpreters tests/e2e/test_release.py -q -k "without_losing or sent_back or hot_rollback"
+
+chaos: $(VENV)/.test ## Strike at every task of every procedure, in every way, and write docs/chaos.md (hours; goes on where it ended)
+	@$(BIN)/python -m tests.chaos $(or $(CHAOS),--all) --report docs/chaos.md
 
 lint: $(VENV)/.test ## Run all linters
 	@tests/lint.sh

@@ -164,6 +164,7 @@ def test_a_seat_that_exists_is_left_alone(tmp_path: Path) -> None:
     assert seats.prepare_seats(tmp_path, BLUE, check_mode=True)
     assert not (tmp_path / "seats").exists()
     assert seats.prepare_seats(tmp_path, BLUE, check_mode=False)
+    move(tmp_path, slot="blue")
     move(tmp_path, seats={"app1": "green"})
     assert not seats.prepare_seats(tmp_path, BLUE, check_mode=False)
     assert held(tmp_path)["app1"] == GREEN["app1"]
