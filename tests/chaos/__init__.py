@@ -1,0 +1,5 @@
+"""The controller dies, at every task of every procedure and in every way; then people do what people do, and all is well.
+
+``procedures`` names what is struck, ``recording`` finds its tasks, ``strike`` says how it dies, ``oracle`` judges what comes of
+it. ``python -m tests.chaos`` does all of it and writes a report; ``test_chaos.py`` does a part of it in every test run.
+"""

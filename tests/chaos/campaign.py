@@ -1,0 +1,167 @@
+"""Many strikes, one after the other on each of a few environments."""
+
+from __future__ import annotations
+
+import queue
+import random
+import shutil
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.chaos.oracle import Outcome, examine
+from tests.chaos.procedures import Procedure
+from tests.chaos.recording import Occurrence
+from tests.chaos.results import Results
+from tests.chaos.scene import Scene, SceneError
+from tests.chaos.strike import Strike, every
+
+__all__ = ["Campaign", "scene", "tasks_of"]
+
+GIVEN_UP_AT_MOST = 10
+TOLD = 1500
+"""Characters of what went wrong."""
+
+
+@contextmanager
+def scene(root: Path, artifacts: Path) -> Iterator[Scene]:
+    """Have an environment in ``root`` with a history; nothing of it runs afterwards, and nothing of it is left where all went well."""
+    shop = Scene(root)
+    (root / "artifacts").mkdir()
+    for artifact in artifacts.iterdir():
+        shutil.copy2(artifact, root / "artifacts")
+    try:
+        shop.must("embedded_up")
+        shop.begin()
+        yield shop
+    finally:
+        shop.must("embedded_down")
+    shutil.rmtree(root)
+
+
+def tasks_of(shop: Scene, procedure: Procedure) -> list[Occurrence]:
+    """Return the tasks of the procedure, from a run that nothing disturbs.
+
+    Raises:
+        SceneError: it did not end as it should.
+    """
+    goal = shop.prepare(procedure)
+    # There has to be traffic for a bad version to fail under.
+    with shop.witness("recording") as witness:
+        witness.wait_until_flowing()
+        played, tasks = shop.record(procedure, goal)
+    if (played.code != 0) != (procedure.goal == "bad"):
+        raise SceneError(f"{procedure.name}, undisturbed, ended with {played.code}:\n{played.output}")
+    return tasks
+
+
+class Campaign:
+    """All strikes at some procedures that are not in the results yet, in an order of chance."""
+
+    def __init__(self, results: Results, *, root: Path, artifacts: Path, seed: int) -> None:
+        """Take where the environments go and the builds that they get."""
+        self._results = results
+        self._root = root
+        self._artifacts = artifacts
+        self._seed = seed
+        self._begun = time.monotonic()
+        self._made = 0
+        self._planned = 0
+        self._left: queue.SimpleQueue[Strike] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self._environments = 0
+        self._given_up = 0
+        self._talk = threading.Lock()
+
+    def record(self, procedures: Sequence[Procedure]) -> None:
+        """Find the tasks of each procedure whose tasks the results do not have."""
+        missing = [procedure for procedure in procedures if procedure.name not in self._results.recordings]
+        if not missing:
+            return
+        with scene(self._new_root(), self._artifacts) as shop:
+            for procedure in missing:
+                tasks = tasks_of(shop, procedure)
+                self._results.record(procedure.name, tasks)
+                self._say(f"recorded {procedure.name}: {len(tasks)} tasks")
+
+    def run(self, procedures: Sequence[Procedure], *, workers: int, limit: int | None) -> None:
+        """Make the strikes; after an interrupt the strikes under way are still made."""
+        done = self._results.done()
+        strikes = [
+            strike
+            for procedure in procedures
+            for strike in every(procedure.name, self._results.recordings[procedure.name], seed=self._seed)
+        ]
+        random.Random(self._seed).shuffle(strikes)  # noqa: S311  # no secret
+        planned = [strike for strike in strikes[:limit] if strike.name not in done]
+        for strike in planned:
+            self._left.put(strike)
+        self._planned = len(planned)
+        self._say(f"{len(planned)} strikes to make, {len(done)} made before")
+        threads = [threading.Thread(target=self._work) for _ in range(min(workers, len(planned)))]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            self._say("interrupted: the strikes under way are still made")
+            self._stopped.set()
+            for thread in threads:
+                thread.join()
+
+    def _work(self) -> None:
+        """Make strikes until none is left; an environment that cannot be used any more is replaced."""
+        while not self._stopped.is_set() and not self._left.empty():
+            self._work_on_one()
+
+    def _work_on_one(self) -> None:
+        try:
+            with scene(self._new_root(), self._artifacts) as shop:
+                self._strike_on(shop)
+        except Exception:  # noqa: BLE001  # whatever it was, it is told, and the other strikes are made
+            self._given_up += 1
+            self._say(f"an environment was given up:\n{traceback.format_exc()[-TOLD:]}")
+            if self._given_up >= GIVEN_UP_AT_MOST:
+                self._say(f"that is {self._given_up} of them; run again to go on")
+                self._stopped.set()
+
+    def _strike_on(self, shop: Scene) -> None:
+        while not self._stopped.is_set():
+            try:
+                strike = self._left.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                outcome = examine(shop, strike)
+            except Exception as error:
+                problem = f"the strike could not be judged: {str(error)[:200]}"
+                self._finish(Outcome.of(strike, problems=[problem], details=traceback.format_exc()))
+                raise
+            self._finish(outcome)
+
+    def _finish(self, outcome: Outcome) -> None:
+        if self._stopped.is_set() and outcome.problems:
+            return  # a terminal's Ctrl-C has reached the playbooks too
+        self._results.add(outcome)
+        self._made += 1
+        failures = sum(bool(one.problems) for one in self._results.outcomes)
+        left = (time.monotonic() - self._begun) / self._made * (self._planned - self._made)
+        self._say(
+            f"[{self._made:>5}/{self._planned}] {'FAILED' if outcome.problems else 'ok':<6} {outcome.name}  "
+            f"{outcome.seconds:.0f} s; failures {failures}; {left / 60:.0f} min left"
+        )
+        for problem in outcome.problems:
+            self._say(f"        {problem}")
+
+    def _new_root(self) -> Path:
+        with self._talk:
+            self._environments += 1
+            return self._root / f"{self._environments}"
+
+    def _say(self, text: str) -> None:
+        with self._talk:
+            print(text, flush=True)

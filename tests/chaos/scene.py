@@ -1,0 +1,186 @@
+"""The environment that one strike after another is made on: each begins with a proven version live."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.baton.release.plugins.module_utils import journal
+from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, other
+
+from tests.chaos import migrations
+from tests.chaos.controller import Controller
+from tests.chaos.procedures import Procedure
+from tests.chaos.recording import Occurrence, read
+from tests.chaos.strike import Strike
+from tests.chaos.truth import look
+from tests.e2e.environment import APP_HOSTS, Environment, Played
+from tests.witness.process import Witness
+
+__all__ = ["CHEAP", "Fallen", "Scene", "SceneError"]
+
+# A short watch, and no waiting for what will not come.
+CHEAP = {
+    "watch_seconds": 1,
+    "watch_slice_seconds": 1,
+    "watch_min_requests": 5,
+    "app_health_deadline": 15,
+    "app_stop_timeout": 10,
+    "rolling_drain_seconds": 5,
+}
+WITNESS_SECONDS = 900.0
+START_SECONDS = 120.0
+DEATH_SECONDS = 30.0
+KEPT_ARTIFACTS = 12
+# Healthy, ready, and of no use: only traffic shows it.
+BROKEN = {"shop/catalogue.py": "\n\nCatalogue.list_products = lambda self, request: 1 / 0\n"}
+
+
+class SceneError(Exception):
+    """The environment cannot be brought to where the next strike begins."""
+
+
+@dataclass(frozen=True)
+class Fallen:
+    """A controller that was struck: its exit code, None where it never came to the task or would not die."""
+
+    run: str
+    code: int | None
+    output: str
+    in_task: bool
+    """Whether the task had begun, and not ended on all of its hosts."""
+    orphans: list[int]
+    """Pids of what lives on of the run."""
+
+
+class Scene(Environment):
+    """An embedded environment with versions that each bring a migration of their own."""
+
+    def __init__(self, root: Path) -> None:
+        """Take an environment that may have been used before."""
+        super().__init__(root)
+        self._migrations = 0
+        self.recording = root / "recording.jsonl"
+
+    def command(self, playbook: str, *arguments: str, **variables: Any) -> list[str]:
+        """Return the command line of a playbook, with the cheap settings."""
+        return super().command(playbook, *arguments, **{**CHEAP, **variables})
+
+    def variables(self, tasks: Path | None = None, **more: str) -> dict[str, str]:
+        """Return the environment variables of a playbook, whose tasks are recorded."""
+        return super().variables(tasks, **{"BATON_RECORDING": str(self.recording), **more})
+
+    def new_version(self, *, edits: dict[str, str] | None = None, like: str = "v1.1.0") -> str:
+        """Make a version with a migration of its own, and all that came before it."""
+        self._migrations += 1
+        version = super().new_version(edits={**migrations.files(self._migrations), **(edits or {})}, like=like)
+        for path in sorted(self.root.glob("artifacts/shop-v9.*.tar.gz"), key=lambda path: path.stat().st_mtime)[
+            :-KEPT_ARTIFACTS
+        ]:
+            path.unlink()
+        return version
+
+    def witness(self, name: str, *, rate: float = 40) -> Witness:
+        """Return a client that may run as long as a strike takes on a busy machine."""
+        ledger = self.root / "ledgers" / f"{name}-{time.time_ns()}.jsonl"
+        ledger.parent.mkdir(exist_ok=True)
+        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, paths=("/", "/products"))
+
+    def begin(self) -> None:
+        """Give the environment a history: two versions, each proven."""
+        self.must("release", release_version="v1.0.0")
+        self.settle()
+
+    def settle(self) -> None:
+        """Bring a new version, proven, in a slot, with the one before it hot beside it.
+
+        Raises:
+            SceneError: that did not go well.
+        """
+        played = self.release(self.new_version())
+        if played.code != 0:
+            raise SceneError(f"a release between two strikes failed:\n{played.output}")
+
+    def prepare(self, procedure: Procedure) -> str:
+        """Have a proven version live and what the procedure needs; return the version that it is to bring."""
+        if not self.settled():
+            self.settle()
+        if procedure.goal in ("new", "bad"):
+            return self.new_version(edits=BROKEN if procedure.goal == "bad" else {})
+        goal = self._hot() if procedure.goal == "hot" else self._warm()
+        if not goal:
+            self.settle()
+            goal = self._hot() if procedure.goal == "hot" else self._warm()
+        if not goal:
+            raise SceneError(f"there is no version for a {procedure.name}: {look(self)}")
+        return goal
+
+    def let_the_lease_run_out(self) -> None:
+        """Do what time would do."""
+        path = self.state("lb1") / "lease.json"
+        path.write_text(json.dumps({**self.lease(), "expires_at": 0}))
+
+    def settled(self) -> bool:
+        """Say whether one proven version is live, in one slot of all hosts, and nobody holds the lock."""
+        truth = look(self)
+        versions = truth.versions(truth.live)
+        one = versions.pop() if len(versions) == 1 else ""
+        return bool(one) and truth.served == {one} and self._proven(one) and not truth.lease[1]
+
+    def _hot(self) -> str:
+        truth = look(self)
+        versions = truth.versions(other(truth.live))
+        one = versions.pop() if len(versions) == 1 else ""
+        return one if one and self._proven(one) else ""
+
+    def _warm(self) -> str:
+        in_slots = {self.slot(host, slot).get("version") for host in APP_HOSTS for slot in SLOTS}
+        proven = [version for run in self.history() if (version := run["version"]) not in in_slots]
+        return next((version for version in proven if self._proven(version)), "")
+
+    def _proven(self, version: str) -> bool:
+        marks = [self.host(host) / "shop" / "releases" / version / ".baton-release.json" for host in APP_HOSTS]
+        return all(mark.exists() and json.loads(mark.read_text()).get("verified_at") for mark in marks)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the runs in the journal, the newest first."""
+        return [run for run in journal.fold(self.runs()) if run.get("version")]
+
+    def version_before(self, version: str) -> str:
+        """Return what was live before ``version`` came by a release."""
+        found = (
+            run["from_version"] for run in self.history() if (run["action"], run["version"]) == ("release", version)
+        )
+        return next((before for before in found if before), "")
+
+    def arguments(self, procedure: Procedure, goal: str) -> dict[str, Any]:
+        """Return the variables with which the procedure brings ``goal``."""
+        return {**procedure.variables, f"{procedure.playbook}_version": goal}
+
+    def record(self, procedure: Procedure, goal: str) -> tuple[Played, list[Occurrence]]:
+        """Run the procedure undisturbed; return its tasks in their order."""
+        self.recording.unlink(missing_ok=True)
+        played = self.play(procedure.playbook, **self.arguments(procedure, goal))
+        return played, read(self.recording)
+
+    def fell(self, strike: Strike, procedure: Procedure, goal: str) -> Fallen:
+        """Run the procedure until the strike kills it."""
+        middle, task = strike.moment == "middle", strike.occurrence
+        arguments = self.arguments(procedure, goal)
+        with Controller(self, procedure.playbook, arguments, at=task, in_worker=middle) as controller:
+            reached = controller.reached(START_SECONDS)
+            time.sleep(strike.delay if middle and reached else 0)
+            controller.send(strike.death.signal, group=strike.death.to_group)
+            code = controller.ended(DEATH_SECONDS)
+            orphans = controller.orphans() if code is not None else []
+        ended = [one.hosts for one in controller.recording() if (one.task, one.nth) == (task.task, task.nth)]
+        return Fallen(
+            run=controller.run,
+            code=code if reached else None,
+            output=controller.played().output,
+            in_task=middle and ended != [task.hosts],
+            orphans=orphans,
+        )
