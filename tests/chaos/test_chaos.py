@@ -1,4 +1,4 @@
-"""The controller dies: a choice of strikes, by seed, with the most dangerous tasks always among them.
+"""The controller dies: a choice of strikes, by seed, most of them at the most dangerous tasks.
 
 ``BATON_CHAOS_SEED=7 pytest tests/chaos`` makes another choice; ``python -m tests.chaos --all`` makes all.
 """
@@ -30,7 +30,9 @@ DANGEROUS = (
     ("hot rollback", "Switch"),
     ("release of a bad version", "Switch back, from whatever is live"),
 )
-ANY = ("release", "rolling release, with surge")
+ANY = ("rolling release, with surge",)
+CHOSEN = 5
+"""So many of the dangerous ones, each of which takes about half a minute."""
 Tasks = Callable[[str], list[Occurrence]]
 
 
@@ -49,7 +51,13 @@ def must_be_well(shop: Scene, procedure: str, task: Occurrence, index: int) -> N
     assert outcome.runs_to_converge == 1
 
 
-@pytest.mark.parametrize(("index", "procedure", "name"), [(index, *one) for index, one in enumerate(DANGEROUS)])
+def chosen() -> list[tuple[int, str, str]]:
+    """Return the choice of this seed."""
+    all_of_them = [(index, *one) for index, one in enumerate(DANGEROUS)]
+    return sorted(random.Random(SEED).sample(all_of_them, CHOSEN))  # noqa: S311  # no secret
+
+
+@pytest.mark.parametrize(("index", "procedure", "name"), chosen())
 def test_death_in_a_dangerous_task(shop: Scene, tasks: Tasks, index: int, procedure: str, name: str) -> None:
     must_be_well(shop, procedure, first(tasks(procedure), name), index)
 
