@@ -45,7 +45,8 @@ demo-down: $(VENV)/.run ## Stop what the demo left running, and remove its data
 status: $(VENV)/.run ## Show what is live in the embedded environment
 	@$(PLAY) playbooks/status.yml
 
-test: test-unit test-e2e test-chaos test-install test-newest ## Run all tests
+test: ## Run all tests: each of the five parts, also when one of them fails
+	@$(MAKE) --no-print-directory --keep-going test-unit test-e2e test-chaos test-install test-newest
 
 test-unit: $(VENV)/.test ## Run the tests of the parts
 	@echo "== Tests of the parts"

@@ -39,7 +39,9 @@ def plan_rollback(
     live_version = observed.version(live_slot) if live_slot in SLOTS else ""
     origin = "" if version else _version_before_interrupted(observed, live_slot)
     if origin and origin == live_version:
-        return _stay(observed, live_slot, live_version)
+        return _keep(observed, live_slot, live_version, mode="stay")
+    if version and version == live_version and observed.verified(version) and observed.running(live_slot, version):
+        return _keep(observed, live_slot, version, mode="stay" if _interrupted(observed) else "nothing")
     version = version or origin or _version_before(observed, live_version)
     _refuse_unproven(observed, version, live_version)
     _refuse_contract(observed, version, past_contract=past_contract)
@@ -67,12 +69,12 @@ def plan_rollback(
     )
 
 
-def _stay(observed: Observed, live_slot: str, version: str) -> Plan:
-    """Plan to prove what is live: the interrupted run has moved nothing yet, or has come back already."""
+def _keep(observed: Observed, live_slot: str, version: str, *, mode: typing.Literal["stay", "nothing"]) -> Plan:
+    """Plan to leave what is live: to prove it after an interrupted run that moved nothing or has come back, or else nothing."""
     return Plan(
         action="rollback",
         version=version,
-        mode="stay",
+        mode=mode,
         target_slot=live_slot,
         from_slot=live_slot,
         from_version=version,
@@ -118,8 +120,14 @@ def _version_before_interrupted(observed: Observed, live_slot: str) -> str:
     """Return the version that an interrupted run came from, or was to go back to; "" when the newest run has ended."""
     if live_slot == MIXED:
         return _version_before_update(observed)
+    newest = _interrupted(observed)
+    return _origin(newest) if newest else ""
+
+
+def _interrupted(observed: Observed) -> typing.Mapping[str, typing.Any] | None:
+    """Return the newest run if it has not ended."""
     newest: typing.Mapping[str, typing.Any] = next(iter(observed.journal.get("runs", ())), {})
-    return _origin(newest) if newest.get("outcome") == "unfinished" else ""
+    return newest if newest.get("outcome") == "unfinished" else None
 
 
 def _origin(run: typing.Mapping[str, typing.Any]) -> str:

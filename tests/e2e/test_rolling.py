@@ -100,15 +100,11 @@ def test_a_host_that_is_lost_in_the_second_batch_sends_all_back(shop: Environmen
     assert shop.runs()[-1]["outcome"] == "reverted"
 
 
-@pytest.mark.parametrize(
-    ("settings", "floor"), [pytest.param(SURGE, 3, id="surge"), pytest.param(IN_PLACE, 2, id="in place")]
-)
-def test_killed_in_a_batch_the_same_command_or_a_rollback_finishes(
-    shop: Environment, settings: dict[str, Any], floor: int
-) -> None:
-    first, second = shop.new_version(), shop.new_version()
+def test_killed_in_a_batch_a_rollback_and_the_same_command_finish(shop: Environment) -> None:
+    """In place; with surge it is one of the procedures that tests/chaos strikes at."""
+    settings, first, second = IN_PLACE, shop.new_version(), shop.new_version()
     assert shop.release(first).code == 0
-    with at_least(floor, shop, "killed"):
+    with at_least(2, shop, "killed"):
         killed = shop.release(
             second, before="Change where the batch's share of the requests goes", sabotage=KILL_LATER, **settings
         )

@@ -218,6 +218,15 @@ def test_release_without_a_checksum_is_refused_unless_installed_everywhere() -> 
     [
         pytest.param(SECOND_DONE, "", ("v1", "hot", "blue"), id="hot, to what was live before"),
         pytest.param(SECOND_DONE, "v1", ("v1", "hot", "blue"), id="hot, named"),
+        pytest.param(
+            SECOND_DONE, "v2", ("v2", "nothing", "green"), id="to what is live, as the command run again says"
+        ),
+        pytest.param(
+            world("blue", slot("v1"), slot("v2"), ran("v1", "unfinished", action="rollback"), ran("v2", source="v1")),
+            "v1",
+            ("v1", "stay", "blue"),
+            id="to what is live, and a run was interrupted",
+        ),
         pytest.param(BAD_TAKEN_BACK, "", ("v1", "warm", "blue"), id="warm, as both slots are taken"),
         pytest.param(BAD_TAKEN_BACK, "v1", ("v1", "warm", "blue"), id="warm, named"),
         pytest.param(
@@ -301,7 +310,12 @@ def test_a_rollback_says_which_hosts_it_left_out() -> None:
         pytest.param(FIRST_DONE, "", "no version was live before v1", id="there is none"),
         pytest.param(FRESH, "", "no version was live before", id="nothing is live"),
         pytest.param(SECOND_DONE, "v9", "v9 was never verified", id="unknown version"),
-        pytest.param(SECOND_DONE, "v2", "v2 is what is live", id="what is live already"),
+        pytest.param(
+            world("green", slot("v1"), slot("v2", verified=False), ran("v2", "unfinished", source="v1"), ran("v1")),
+            "v2",
+            "v2 is what is live",
+            id="what is live already, and was never proven",
+        ),
         pytest.param(BAD_TAKEN_BACK, "v3", "v3 was never verified", id="a version that failed"),
         pytest.param(
             world("green", slot("v1"), slot("v2"), ran("v2", source="v1", contract=("0007",)), ran("v1")),
