@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: help setup demo demo-down status test test-unit test-e2e test-chaos test-install test-newest chaos lint format clean
+.PHONY: help setup demo demo-down status test test-unit test-e2e test-chaos test-leases test-install test-newest chaos lint format clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,10 @@ test-e2e: $(VENV)/.test ## Run the tests of the playbooks on an embedded environ
 
 test-chaos: $(VENV)/.test ## Kill, pause and multiply controllers under traffic: a choice of the strikes that "make chaos" makes
 	@echo "== Death at a choice of tasks, on environments of their own"
-	@$(BIN)/python -m pytest tests/chaos -n 2 -q --durations=10
+	@$(BIN)/python -m pytest tests/chaos/test_chaos.py -n 2 -q --durations=10
+
+test-leases: $(VENV)/.test ## Twenty controllers at once, controllers that slept, workers that come late (minutes; not part of "make test")
+	@$(BIN)/python -m pytest tests/chaos/test_leases.py tests/chaos/test_late_writes.py -q --durations=10
 
 test-install: $(VENV)/.test ## Install the collection from its tarball, and run it there
 	@echo "== The collection as others install it, on an environment of its own"

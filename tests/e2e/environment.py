@@ -33,6 +33,7 @@ NOISE = (
     "*.lock",
     "access*",
     "artifacts",
+    "controllers",
     "ledgers",
     "postgres",
     "severed",
