@@ -24,6 +24,8 @@ SERVER_HEADER = "X-Baton-Server"
 PROBES_PER_SERVER = 12
 """Requests for each server of a pool after which one that never answered counts as down. Public traffic shares the pool's round
 robin, so which server a probe meets is as good as random: 12 n probes miss one of n live servers less than once in 100,000 times."""
+PROBE_SECONDS = 1.0
+"""A server may take requests and never answer them; it must cost a probe, not what the others have to say."""
 SEAT = re.compile(r"\{file\..*/([^/]+)\}")
 
 
@@ -100,14 +102,15 @@ class Caddy:
         """Ask the slot's preview until every server has answered well, or enough to know that one does not."""
         answered: set[str] = set()
         deadline = time.monotonic() + self.timeout
-        connection = self._connect(self.preview[slot])
+        connection = self._connect(self.preview[slot], timeout=min(PROBE_SECONDS, self.timeout))
         try:
             for _probe in range(PROBES_PER_SERVER * servers):
-                connection.request("GET", self.health_path)
-                response = connection.getresponse()
-                response.read(1 << 16)
-                server = response.getheader(SERVER_HEADER)
-                if response.status == http.client.OK and server:
+                try:
+                    status, server = self._probe(connection)
+                except TimeoutError:
+                    connection.close()
+                    status, server = 0, "one that is silent"
+                if status == http.client.OK and server:
                     answered.add(server)
                 if len(answered) == servers or not server or time.monotonic() > deadline:
                     break  # all are up; or Caddy itself answered, because none is; or it takes too long to tell
@@ -115,9 +118,16 @@ class Caddy:
             connection.close()
         return answered
 
-    def _connect(self, url: str) -> http.client.HTTPConnection:
+    def _probe(self, connection: http.client.HTTPConnection) -> tuple[int, str]:
+        """Ask for health once; return the status and the server that answered, "" for Caddy itself."""
+        connection.request("GET", self.health_path)
+        response = connection.getresponse()
+        response.read(1 << 16)
+        return response.status, response.getheader(SERVER_HEADER) or ""
+
+    def _connect(self, url: str, timeout: float = 0.0) -> http.client.HTTPConnection:
         parts = urllib.parse.urlsplit(url)
-        return http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=self.timeout)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout or self.timeout)
 
 
 def _address(dial: str) -> str:
