@@ -13,6 +13,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import time
 import typing
 import urllib.parse
@@ -107,7 +108,7 @@ class Caddy:
             for _probe in range(PROBES_PER_SERVER * servers):
                 try:
                     status, server = self._probe(connection)
-                except TimeoutError:
+                except socket.timeout:
                     connection.close()
                     status, server = 0, "one that is silent"
                 if status == http.client.OK and server:
