@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: help setup demo demo-down status test test-unit test-e2e test-chaos test-leases test-install test-newest chaos lint format clean
+.PHONY: help setup demo demo-down status test test-unit test-playbooks test-slow test-newest chaos lint format clean
 
 help: ## Show what can be made
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run ## Make the virtual environment that everything runs in (.venv)
 
@@ -45,27 +45,20 @@ demo-down: $(VENV)/.run ## Stop what the demo left running, and remove its data
 status: $(VENV)/.run ## Show what is live in the embedded environment
 	@$(PLAY) playbooks/status.yml
 
-test: ## Run all tests: each of the five parts, also when one of them fails
-	@$(MAKE) --no-print-directory --keep-going test-unit test-e2e test-chaos test-install test-newest
+test: ## Run all tests: each of the three parts, also when one of them fails
+	@$(MAKE) --no-print-directory --keep-going test-unit test-playbooks test-newest
 
 test-unit: $(VENV)/.test ## Run the tests of the parts
 	@echo "== Tests of the parts"
 	@$(BIN)/python -m pytest tests/unit -n 2 -q
 
-test-e2e: $(VENV)/.test ## Run the tests of the playbooks on an embedded environment of their own
+# In one run, so that the shop is built once, and neither of the two cores waits for the other.
+test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many at once, and installed from the tarball
 	@echo "== Tests of the playbooks, on embedded environments of their own"
-	@$(BIN)/python -m pytest tests/e2e -n 2 -q --durations=10
+	@$(BIN)/python -m pytest tests/chaos tests/install tests/e2e -m "not slow" -n 2 --dist worksteal -q --durations=15
 
-test-chaos: $(VENV)/.test ## Kill, pause and multiply controllers under traffic: a choice of the strikes that "make chaos" makes
-	@echo "== Death at a choice of tasks, on environments of their own"
-	@$(BIN)/python -m pytest tests/chaos/test_chaos.py -n 2 -q --durations=10
-
-test-leases: $(VENV)/.test ## Twenty controllers at once, controllers that slept, workers that come late (minutes; not part of "make test")
-	@$(BIN)/python -m pytest tests/chaos/test_leases.py tests/chaos/test_late_writes.py -q --durations=10
-
-test-install: $(VENV)/.test ## Install the collection from its tarball, and run it there
-	@echo "== The collection as others install it, on an environment of its own"
-	@$(BIN)/python -m pytest tests/install -q --durations=5
+test-slow: $(VENV)/.test ## Run the tests that take minutes each: more of what controllers that slept or died may still do
+	@$(BIN)/python -m pytest tests -m slow -q --durations=10
 
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
 	@echo "== The other end of what is supported"

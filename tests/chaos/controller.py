@@ -19,10 +19,10 @@ from tests.e2e.environment import ROOT, Environment, Played
 __all__ = ["Controller"]
 
 POLL_SECONDS = 0.002
-HOLDER_ENDS_SECONDS = 0.3
+HOLDER_ENDS_SECONDS = 0.6
 # What the callback does where the run is to tell that it has come there; held, it waits until the file is removed.
 TELL = "echo $$ > {marker}.new; mv {marker}.new {marker}"
-HOLD = TELL + "; while [ -e {marker} ]; do sleep 0.05; done"
+HOLD = TELL + "; while [ -e {marker} ]; do sleep 0.2; done"
 
 
 class Controller:

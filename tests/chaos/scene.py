@@ -83,11 +83,10 @@ class Scene(Environment):
             path.unlink()
         return version
 
-    def witness(self, name: str, *, rate: float = 40) -> Witness:
+    def witness(self, name: str, *, rate: float = 40, timeout: float = 5) -> Witness:
         """Return a client that may run as long as a strike takes on a busy machine."""
         ledger = self.root / "ledgers" / f"{name}-{time.time_ns()}.jsonl"
-        ledger.parent.mkdir(exist_ok=True)
-        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, paths=("/", "/products"))
+        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, timeout=timeout, paths=("/", "/products"))
 
     def begin(self) -> None:
         """Give the environment a history: two versions, each proven."""

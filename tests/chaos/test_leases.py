@@ -21,6 +21,8 @@ CONTROLLERS = 20
 ALL_START_SECONDS = 400.0
 """Long, for a machine that has other things to do."""
 ALL_END_SECONDS = 400.0
+PATIENCE_SECONDS = 60.0
+"""Of the users: twenty controllers take all the processor time that there is, and slow is not lost."""
 
 
 def test_of_twenty_controllers_at_once_one_runs(shop: Scene, tasks: Tasks) -> None:
@@ -28,7 +30,7 @@ def test_of_twenty_controllers_at_once_one_runs(shop: Scene, tasks: Tasks) -> No
     lock = first(tasks("release"), "Take the lease")
     version, token, runs = shop.prepare(named("release")), shop.lease()["token"], len(shop.runs())
     with ExitStack() as stack:
-        witness = stack.enter_context(shop.witness("twenty"))
+        witness = stack.enter_context(shop.witness("twenty", timeout=PATIENCE_SECONDS))
         witness.wait_until_flowing()
         controllers = [
             stack.enter_context(

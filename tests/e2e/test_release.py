@@ -92,9 +92,8 @@ def test_a_version_that_fails_under_traffic_is_sent_back_by_the_watch(shop: Envi
 
 
 def test_a_hot_rollback_needs_only_the_load_balancer(shop: Environment) -> None:
-    first, second = shop.new_version(), shop.new_version()
-    for version in (first, second):
-        assert shop.release(version).code == 0
+    first = shop.served()["version"]
+    assert shop.release(shop.new_version()).code == 0
     running = shop.pids()
     with shop.witness("hot") as witness:
         witness.wait_until_flowing()
@@ -110,8 +109,8 @@ def test_a_hot_rollback_needs_only_the_load_balancer(shop: Environment) -> None:
 
 
 def test_a_warm_rollback_stages_the_retained_release(shop: Environment) -> None:
-    first, second, third = (shop.new_version() for _ in range(3))
-    for version in (first, second, third):
+    first, second, third = shop.served()["version"], shop.new_version(), shop.new_version()
+    for version in (second, third):
         assert shop.release(version).code == 0
     with shop.witness("warm") as witness:
         witness.wait_until_flowing()

@@ -23,7 +23,6 @@ PATIENCE_SECONDS = 60
 def traffic(shop: Environment, name: str) -> Witness:
     """Return a client that does everything a client of the shop can do."""
     ledger = shop.root / "ledgers" / f"{name}-{time.time_ns()}.jsonl"
-    ledger.parent.mkdir(exist_ok=True)
     lasting: dict[str, Any] = {"downloads": DOWNLOADS, "streams": 4, "websockets": ["/echo"]}
     lasting |= {"talkers": 6, "talk_seconds": TALK_SECONDS, "talk_interval": 0.2}
     return Witness(
@@ -79,9 +78,8 @@ def test_a_release_under_all_traffic_loses_nothing_and_cuts_nothing(shop: Enviro
 
 
 def test_the_tool_judges_a_playbook_that_it_runs_beside(shop: Environment) -> None:
-    versions = [shop.new_version(), shop.new_version()]
-    for version in versions:
-        assert shop.release(version).code == 0
+    versions = [str(shop.served()["version"]), shop.new_version()]
+    assert shop.release(versions[1]).code == 0
     ledger = shop.root / "ledgers" / f"tool-{time.time_ns()}.jsonl"
     command = [sys.executable, "-m", "tests.witness", "run", "--url", shop.url, "--ledger", str(ledger), "--rate", "60"]
     command += ["--path", "/", "--post", "/orders", ORDER, "--download", DOWNLOAD, "digest", "--websocket", "/echo"]

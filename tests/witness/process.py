@@ -23,7 +23,7 @@ __all__ = ["Witness", "WitnessError"]
 STARTED = b"witness: pid "
 ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.05
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 # What a client that was told to stop may need beyond the time for what is under way.
 STOP_MARGIN_SECONDS = 5.0
 
@@ -108,6 +108,7 @@ class Witness:
 
     def __enter__(self) -> typing.Self:
         """Start the client and wait until it says that it runs."""
+        self.ledger_path.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "tests.witness", "run", *self._arguments, "--parent", str(os.getpid())]
         with self.log_path.open("wb") as log:
             # In a session of its own: a Ctrl-C in the terminal is for what is witnessed, not for the witness.
@@ -125,7 +126,7 @@ class Witness:
         """End the client, whatever happened."""
         self._end()
 
-    def wait_until_flowing(self, seconds: float = 10.0) -> None:
+    def wait_until_flowing(self, seconds: float = 30.0) -> None:
         """Return when requests begun after this call have succeeded over kept and fresh connections and WebSockets.
 
         Downloads are under way then, but not waited for.
