@@ -18,6 +18,11 @@ import time
 import typing
 import urllib.parse
 from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.baton.release.plugins.module_utils.lookup_files import LookupFiles
+from ansible_collections.baton.release.plugins.module_utils.routing import Routing
+from ansible_collections.baton.release.plugins.module_utils.seats import Pools
 
 __all__ = ["Caddy"]
 
@@ -36,12 +41,13 @@ class _NotConfiguredError(LookupError):
 
 @dataclass(frozen=True)
 class Caddy:
-    """One Caddy: its admin endpoint, the app's name in its configuration, and the preview address of each slot."""
+    """One Caddy: its admin endpoint, the app's name in its configuration, the preview of each slot, and the files it looks up."""
 
     admin: str
     app_name: str
     preview: typing.Mapping[str, str]
     health_path: str
+    state_dir: Path
     timeout: float = 5.0
 
     def pools(self) -> dict[str, typing.Any] | None:
@@ -68,6 +74,14 @@ class Caddy:
             return self._counts()
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
             return None
+
+    def routing(self, pools: Pools) -> Routing:
+        """Return where the files that Caddy looks up send requests."""
+        return LookupFiles(self.state_dir).routing(pools)
+
+    def route(self, before: Routing, after: Routing, pools: Pools) -> None:
+        """Change these files; Caddy itself needs nothing."""
+        LookupFiles(self.state_dir).route(before, after, pools)
 
     def _counts(self) -> dict[str, int]:
         """Return the requests at each server, by whatever route they came.

@@ -126,7 +126,7 @@ def _preview(values: Values) -> typing.Iterator[Complaint]:
     if not isinstance(preview, dict):
         return
     named = {f"traffic_preview.{slot}": url for slot, url in preview.items()}
-    for name in ("traffic_url", "traffic_caddy_admin"):
+    for name in ("traffic_url", "traffic_admin"):
         if name in values:
             named[name] = values[name]
     seen: dict[Socket, str] = {}
@@ -167,7 +167,7 @@ def _sockets_of_balancer(groups: Groups, host: str, values: Values, slots: typin
     """A host may be both app host and load balancer, as long as their ports stay apart."""
     if host not in groups.get("lb", ()):
         return
-    urls = {"traffic_url": values.get("traffic_url"), "traffic_caddy_admin": values.get("traffic_caddy_admin")}
+    urls = {"traffic_url": values.get("traffic_url"), "traffic_admin": values.get("traffic_admin")}
     preview = values.get("traffic_preview")
     if isinstance(preview, dict):
         urls.update({f"traffic_preview.{slot}": url for slot, url in preview.items()})

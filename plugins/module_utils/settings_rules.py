@@ -69,7 +69,7 @@ RULES: dict[str, Rule] = {
     "release_sha256": SHA256_OR_NOTHING,
     "release_lock_ttl": whole(1, A_WEEK, " of seconds"),
     "release_lock_wait": whole(0, A_WEEK, " of seconds"),
-    "traffic_caddy_admin": BASE_URL,
+    "traffic_admin": BASE_URL,
     "traffic_preview.*": BASE_URL,
     "traffic_url": BASE_URL,
     "traffic_min_available": whole(1, 10_000),

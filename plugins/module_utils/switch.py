@@ -1,9 +1,9 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""The switch of one load balancer: a compare-and-swap of the slot that traffic reaches.
+"""The switch of one load balancer: a compare-and-swap of where its traffic goes.
 
-The file ``live`` in the state directory holds the name of the live slot, or ``mixed``, and nothing else; the balancer looks it up at
-every request. ``switch.json`` beside it says how it came to be; it is written first, and believed only while it agrees with ``live``.
+``switch.json`` in the state directory says how the live slot came to be; it is written first, and believed only while it agrees with
+what the balancer does.
 """
 
 from __future__ import annotations
@@ -16,23 +16,17 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils import seats
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import fenced, newest_token
-from ansible_collections.baton.release.plugins.module_utils.files import (
-    read_json,
-    read_text,
-    write_atomically,
-    write_json,
-)
-from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, SLOTS
+from ansible_collections.baton.release.plugins.module_utils.files import read_json, write_json
+from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE, Routing
+from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, SLOTS, other
 
 __all__ = ["Balancer", "Wanted", "observe", "switch"]
 
 POLL_SECONDS = 0.2
-SEATS_SEEN_SECONDS = 2.5
-"""A balancer looks once a second at what a seat leads to (role caddy)."""
 
 
 class Balancer(typing.Protocol):
-    """What a driver answers for one load balancer."""
+    """What a driver does for one load balancer."""
 
     def pools(self) -> dict[str, typing.Any] | None:
         """Return ``{slot: {servers, hosts, up, in_flight}}``; None when the balancer does not answer.
@@ -44,6 +38,20 @@ class Balancer(typing.Protocol):
     def in_flight(self) -> dict[str, int] | None:
         """Return the number of requests at each server that has any; None when the balancer does not answer."""
 
+    def routing(self, pools: seats.Pools) -> Routing:
+        """Return where requests go, as the balancer itself has it; ``pools`` is what it answered before, empty when it did not.
+
+        Raises:
+            BatonError: what it says, or what it would begin with after a restart, makes no sense.
+        """
+
+    def route(self, before: Routing, after: Routing, pools: seats.Pools) -> None:
+        """Have requests go where ``after`` says, now and after a restart of the balancer, and see that they do.
+
+        Raises:
+            BatonError: the balancer did not do it.
+        """
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -53,6 +61,8 @@ class Wanted:
     """What is to be live: a slot, or ``mixed``."""
     expected: str | None = None
     """What must be live now; None for whatever it is."""
+    share: int = WHOLE
+    """Per cent of the clients that are to reach ``slot``; below 100 the slot that is live stays so."""
     seats: typing.Mapping[str, str] = field(default_factory=dict)
     """For ``mixed``: the slot, or ``out``, of the hosts that change; every other host keeps what it has."""
     min_up: int = 1
@@ -67,17 +77,18 @@ def observe(balancer: Balancer, state_dir: str | Path) -> dict[str, typing.Any]:
     """Return what is live, what was before, the seats, and the state of the pools.
 
     Raises:
-        BatonError: the file that holds the live slot holds something else.
+        BatonError: what is live is not one of what can be.
     """
-    directory = Path(state_dir)
-    live, pools = _live(directory), balancer.pools()
+    pools = balancer.pools()
+    routing = balancer.routing(pools or {})
     return {
-        "live": live,
-        "previous": _previous(directory, live),
+        "live": routing.live,
+        "share": routing.share,
+        "previous": _previous(Path(state_dir), routing.live),
         "newest_token": newest_token(state_dir),
         "answering": pools is not None,
         "pools": pools or {},
-        "seats": seats.read_seats(directory, pools or {}, live),
+        "seats": dict(routing.seats),
     }
 
 
@@ -90,62 +101,63 @@ def switch(
         BatonError: something else than expected is live, the lease is not the newest one, or the servers are not up.
     """
     directory = Path(state_dir)
-    pools = _await_up(balancer, wanted, directory)
+    pools = _await_up(balancer, wanted)
     with fenced(directory, token, check_mode=check_mode):
-        live = _live(directory)
-        before = seats.read_seats(directory, pools, live)
-        after = seats.seated(before, wanted.seats) if wanted.slot == MIXED else {}
-        changed = _must_change(live, wanted, directory, token) or (wanted.slot == MIXED and before != after)
+        before = balancer.routing(pools)
+        _refuse_unexpected(before, wanted, directory, token)
+        after = _after(before, wanted)
+        changed = not before.same(after)
         if changed and not check_mode:
-            if live in SLOTS and wanted.slot == MIXED:
-                _have_seats_seen(directory, seats.seat(before, pools))
-            seats.write_seats(directory, seats.seat(after, pools))
-            _make_live(directory, live, wanted.slot, token)
-            # For the next update: a seat that leads to what is stopped meanwhile would count as down.
-            whole = {} if wanted.slot == MIXED else seats.read_seats(directory, pools, wanted.slot)
-            seats.write_seats(directory, seats.seat(whole, pools))
-    left = {address for host, address in seats.servers_in(before, pools).items() if after.get(host) != before[host]}
-    draining = _drain(balancer, left, 0 if check_mode else wanted.drain) if wanted.slot == MIXED else {}
+            _record(directory, before, after, token)
+            balancer.route(before, after, pools)
+    left = _left(before, after, pools) if wanted.slot == MIXED else set()
+    draining = _drain(balancer, left, 0 if check_mode else wanted.drain)
     result = observe(balancer, directory)
     return {
         **result,
         "changed": changed,
-        "live": wanted.slot,
-        "seats": after or dict.fromkeys(result["seats"], wanted.slot),
+        "live": after.live,
+        "share": after.share,
+        "seats": dict(after.seats) or dict.fromkeys(result["seats"], after.live),
         "draining": draining,
-        "diff": {"before": _text(live, before), "after": _text(wanted.slot, after)},
+        "diff": {"before": before.as_text(), "after": after.as_text()},
     }
 
 
-def _must_change(live: str, wanted: Wanted, directory: Path, token: int | None) -> bool:
+def _after(before: Routing, wanted: Wanted) -> Routing:
+    if wanted.slot == MIXED:
+        return Routing(MIXED, seats.seated(before.seats, wanted.seats))
+    if wanted.share == WHOLE:
+        return Routing(wanted.slot)
+    if before.live != other(wanted.slot):
+        raise BatonError(
+            found=f"{before.live} is live on this load balancer",
+            expected=f"{other(wanted.slot)}, so that {wanted.share} % of the clients can reach {wanted.slot}",
+            fix="somebody else has switched; look at status.yml, and run again to plan from what is live now",
+            live=before.live,
+        )
+    return Routing(before.live, before.seats, wanted.share)
+
+
+def _refuse_unexpected(before: Routing, wanted: Wanted, directory: Path, token: int | None) -> None:
     ours = token is not None and (read_json(directory / "switch.json") or {}).get("token") == token
-    if wanted.expected in (None, live) or (live == wanted.slot and ours):
-        return live != wanted.slot
+    if wanted.expected in (None, before.live) or (before.live == wanted.slot and ours):
+        return
     raise BatonError(
-        found=f"{live} is live on this load balancer",
+        found=f"{before.live} is live on this load balancer",
         expected=f"{wanted.expected} to be live when it is switched to {wanted.slot}",
         fix="somebody else has switched; look at status.yml, and run again to plan from what is live now",
-        live=live,
+        live=before.live,
     )
 
 
-def _have_seats_seen(directory: Path, addresses: typing.Mapping[str, str]) -> None:
-    """Have the seats lead to what is live before they count: the balancer uses none that it holds to be down.
-
-    They do already, but for a run that was killed at the switch, or a balancer that had no seats then.
-    """
-    if seats.write_seats(directory, addresses):
-        time.sleep(SEATS_SEEN_SECONDS)
+def _record(directory: Path, before: Routing, after: Routing, token: int | None) -> None:
+    if before.live != after.live:
+        previous = _previous(directory, before.live) if before.live == MIXED else before.live
+        write_json(directory / "switch.json", {"from": previous, "to": after.live, "token": token, "at": time.time()})
 
 
-def _make_live(directory: Path, live: str, slot: str, token: int | None) -> None:
-    if live != slot:
-        previous = _previous(directory, live) if live == MIXED else live
-        write_json(directory / "switch.json", {"from": previous, "to": slot, "token": token, "at": time.time()})
-        write_atomically(directory / "live", slot)
-
-
-def _await_up(balancer: Balancer, wanted: Wanted, directory: Path) -> seats.Pools:
+def _await_up(balancer: Balancer, wanted: Wanted) -> seats.Pools:
     """Wait until the balancer itself reports enough servers up of those that get traffic then; return its pools.
 
     A server that is new among them must be up in any case. With ``min_up`` 0 nothing is asked.
@@ -155,7 +167,7 @@ def _await_up(balancer: Balancer, wanted: Wanted, directory: Path) -> seats.Pool
         pools = balancer.pools()
         if wanted.min_up == 0 and wanted.slot != MIXED:
             return pools or {}
-        serving, required = _serving(wanted, pools, directory)
+        serving, required = ([], set[str]()) if pools is None else _serving(balancer, wanted, pools)
         up = [server for server in serving if any(server in pool["up"] for pool in (pools or {}).values())]
         if pools is not None and len(up) >= wanted.min_up and required <= {*up}:
             return pools
@@ -168,27 +180,31 @@ def _await_up(balancer: Balancer, wanted: Wanted, directory: Path) -> seats.Pool
                 + (f", and among them {', '.join(missing)}" if missing else ""),
                 fix="nothing was switched; look at the health of these servers as the load balancer sees it, and at its own log",
                 pools=pools or {},
-                live=_live(directory),
+                live=balancer.routing(pools or {}).live,
             )
         time.sleep(POLL_SECONDS)
 
 
-def _serving(wanted: Wanted, pools: seats.Pools | None, directory: Path) -> tuple[list[str], set[str]]:
+def _serving(balancer: Balancer, wanted: Wanted, pools: seats.Pools) -> tuple[list[str], set[str]]:
     """Return the servers that get traffic when this is done, and those of them that are new."""
-    if pools is None:
-        return [], set()
     if wanted.slot in SLOTS:
         return list(pools.get(wanted.slot, {}).get("servers", ())), set()
-    before = seats.read_seats(directory, pools, _live(directory))
+    before = balancer.routing(pools).seats
     after = seats.seated(before, wanted.seats)
     serving = seats.servers_in(after, pools)
     return list(serving.values()), {serving[host] for host in serving if after[host] != before[host]}
 
 
+def _left(before: Routing, after: Routing, pools: seats.Pools) -> set[str]:
+    """Return the servers that get no more requests."""
+    serving = seats.servers_in(before.seats, pools)
+    return {address for host, address in serving.items() if after.seats.get(host) != before.seats[host]}
+
+
 def _drain(balancer: Balancer, servers: set[str], seconds: float) -> dict[str, int | None]:
     """Wait until no request is left at ``servers``; return those that have some after ``seconds``, with the number if it is known."""
     deadline = time.monotonic() + seconds
-    while True:
+    while servers:
         counts = balancer.in_flight()
         busy = {
             server: counts.get(server) if counts else None
@@ -198,24 +214,9 @@ def _drain(balancer: Balancer, servers: set[str], seconds: float) -> dict[str, i
         if not busy or time.monotonic() >= deadline:
             return busy
         time.sleep(POLL_SECONDS)
-
-
-def _live(directory: Path) -> str:
-    text = read_text(directory / "live")
-    slot = NOTHING_LIVE if text is None else text.strip()
-    if slot not in (*SLOTS, MIXED, NOTHING_LIVE):
-        raise BatonError(
-            found=f"{directory / 'live'} holds {slot[:40]!r}",
-            expected=f"one of {', '.join((*SLOTS, MIXED))}",
-            fix="find out who wrote it, then run rollback.yml or lb_switch without expected",
-        )
-    return slot
+    return {}
 
 
 def _previous(directory: Path, live: str) -> str:
     record = read_json(directory / "switch.json") or {}
     return str(record["from"]) if record.get("to") == live else NOTHING_LIVE
-
-
-def _text(live: str, seating: typing.Mapping[str, str]) -> str:
-    return live + "".join(f" {host}={slot}" for host, slot in seating.items() if live == MIXED) + "\n"

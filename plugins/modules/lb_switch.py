@@ -50,6 +50,13 @@ options:
       - V(mixed) lets each app host's own slot decide, its seat, as O(seats) says; this is how a rolling update goes.
     type: str
     choices: [blue, green, mixed]
+  share:
+    description:
+      - Per cent of the clients that reach O(slot), for O(state=live). Below 100 the slot that is live stays live for the others, so it
+        has to be the other one; a client stays where it is while the share grows.
+      - V(0) takes what the slot had of them.
+    type: int
+    default: 100
   seats:
     description:
       - For O(slot=mixed) the app hosts whose seat changes, each with V(blue), V(green) or V(out); every other host keeps what it has.
@@ -81,9 +88,10 @@ options:
     description: For O(state=prepared) the address of the server that a host's seat leads to at first, host to address.
     type: dict
   admin:
-    description: URL of Caddy's admin endpoint.
+    description:
+      - Where the load balancer itself is asked, on its host. For V(caddy) the URL of its admin endpoint, by default
+        C(http://127.0.0.1:2019).
     type: str
-    default: http://127.0.0.1:2019
   preview:
     description: For each slot the URL of the load balancer's listener that always leads to that slot.
     type: dict
@@ -129,6 +137,10 @@ live:
   description: The slot that traffic reaches now, V(mixed) while each host's own slot decides, V(none) before the first release.
   returned: except with O(state=prepared)
   type: str
+share:
+  description: Per cent of the clients that reach the slot that is not live.
+  returned: except with O(state=prepared)
+  type: int
 previous:
   description: The slot that the last switch came from, or V(none) when that is not known.
   returned: except with O(state=prepared)
@@ -169,9 +181,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baton.release.plugins.module_utils.balancer_caddy import Caddy
+from ansible_collections.baton.release.plugins.module_utils.balancers import DRIVERS, balancer
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced
+from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE
 from ansible_collections.baton.release.plugins.module_utils.seats import prepare_seats
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, OUT, SLOTS
 from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe, switch
@@ -180,19 +193,22 @@ HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **FENCE_OPTIONS,
     "state": {"type": "str", "choices": ["live", "prepared", "fenced", "gathered"], "default": "live"},
-    "driver": {"type": "str", "choices": ["caddy"], "default": "caddy"},
+    "driver": {"type": "str", "choices": sorted(DRIVERS), "default": "caddy"},
     "app_name": {"type": "str", "required": True},
     "slot": {"type": "str", "choices": [*SLOTS, MIXED]},
+    "share": {"type": "int", "default": WHOLE},
     "seats": {"type": "dict", "default": {}},
     "expected": {"type": "str", "choices": [*SLOTS, MIXED, NOTHING_LIVE]},
     "min_up": {"type": "int", "default": 1},
     "wait": {"type": "float", "default": 15},
     "drain": {"type": "float", "default": 0},
     "servers": {"type": "dict"},
-    "admin": {"type": "str", "default": "http://127.0.0.1:2019"},
+    "admin": {"type": "str"},
     "preview": {"type": "dict", "required": True},
     "health_path": {"type": "str", "default": "/health/ready"},
 }
+
+WANTED = ("slot", "expected", "share", "seats", "min_up", "wait", "drain")
 
 
 def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
@@ -202,14 +218,14 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     if params["state"] == "prepared":
         with fenced(directory, token, check_mode=check_mode):
             return {"changed": prepare_seats(Path(directory), params["servers"], check_mode=check_mode)}
-    balancer = Caddy(params["admin"], params["app_name"], params["preview"], params["health_path"])
+    own = balancer(params)
     if params["state"] == "gathered":
-        return {"changed": False, **observe(balancer, directory)}
+        return {"changed": False, **observe(own, directory)}
     if params["state"] == "fenced":
         with fenced(directory, token, check_mode=check_mode):
-            return {"changed": False, **observe(balancer, directory)}
-    wanted = Wanted(**{name: params[name] for name in ("slot", "expected", "seats", "min_up", "wait", "drain")})
-    return switch(balancer, wanted, state_dir=directory, token=token, check_mode=check_mode)
+            return {"changed": False, **observe(own, directory)}
+    wanted = Wanted(**{name: params[name] for name in WANTED})
+    return switch(own, wanted, state_dir=directory, token=token, check_mode=check_mode)
 
 
 def _refuse_bad(params: dict[str, Any]) -> None:
@@ -218,6 +234,12 @@ def _refuse_bad(params: dict[str, Any]) -> None:
             found=f"preview for {sorted(params['preview'])}, min_up {params['min_up']}, wait {params['wait']:g}, drain {params['drain']:g}",
             expected=f"a preview URL for each of {', '.join(SLOTS)}; min_up, wait and drain of at least 0",
             fix="correct traffic_preview, traffic_min_available, traffic_wait or rolling_drain_seconds",
+        )
+    if not 0 <= params["share"] <= WHOLE or (params["share"] != WHOLE and params["slot"] not in SLOTS):
+        raise BatonError(
+            found=f"a share of {params['share']} for slot {params['slot']}",
+            expected=f"from 0 to {WHOLE} per cent, below {WHOLE} only for {' or '.join(SLOTS)}",
+            fix="correct the option share",
         )
     wrong = {host: slot for host, slot in params["seats"].items() if slot not in (*SLOTS, OUT)}
     if wrong or (params["seats"] and params["slot"] != MIXED):

@@ -46,7 +46,7 @@ SAID = (
 )
 ONE_PORT = {"blue": {"port": 9}, "green": {"port": 9}}
 TWO_PORTS = {"app_address": "127.0.0.1", "app_slots": {"blue": {"port": 1}, "green": {"port": 2}}}
-BALANCER = {"app_slots": {"blue": {"port": 2019}, "green": {"port": 2}}, "traffic_caddy_admin": "http://127.0.0.1:2019"}
+BALANCER = {"app_slots": {"blue": {"port": 2019}, "green": {"port": 2}}, "traffic_admin": "http://127.0.0.1:2019"}
 TEMPLATES = ("{{ lookup('pipe', 'touch CANARY') }}", "{% set x = lookup('pipe', 'touch CANARY') %}v1.1.0{{ x }}")
 
 

@@ -61,7 +61,7 @@ MODULES = """\
         state: gathered
         driver: caddy
         app_name: "{{ app_name }}"
-        admin: "{{ traffic_caddy_admin }}"
+        admin: "{{ traffic_admin }}"
         preview: "{{ traffic_preview }}"
       when: inventory_hostname in groups['lb']
       register: balancer

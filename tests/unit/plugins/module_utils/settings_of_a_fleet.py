@@ -28,7 +28,7 @@ EVERYWHERE: dict[str, Any] = {
     "release_state_host": "lb1",
     "release_state_dir": "/var/lib/baton/shop",
     "traffic_url": "http://lb1.example.com",
-    "traffic_caddy_admin": "http://127.0.0.1:2019",
+    "traffic_admin": "http://127.0.0.1:2019",
     "traffic_preview": {"blue": "http://127.0.0.1:8081", "green": "http://127.0.0.1:8082"},
     "database_migrate": True,
     "secrets_items": {"DATABASE_URL": "shop/database"},

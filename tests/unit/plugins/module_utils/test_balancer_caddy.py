@@ -10,6 +10,7 @@ import json
 import threading
 import typing
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import balancer_caddy
@@ -68,7 +69,13 @@ def caddy(*, silent: typing.Collection[str] = (), broken: typing.Collection[str]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
         try:
-            yield Caddy(admin=url, app_name="shop", preview={"blue": url}, health_path="/health/ready")
+            yield Caddy(
+                admin=url,
+                app_name="shop",
+                preview={"blue": url},
+                health_path="/health/ready",
+                state_dir=Path("/nowhere"),
+            )
         finally:
             done.set()
             server.shutdown()
@@ -107,6 +114,6 @@ def test_when_every_server_is_silent_none_is_up_within_the_time(monkeypatch: pyt
 
 def test_a_caddy_that_has_no_such_pool_or_is_not_there_is_not_as_configured() -> None:
     with caddy() as one:
-        assert Caddy(one.admin, "other", one.preview, one.health_path).pools() is None
-        gone = Caddy(one.admin, "shop", one.preview, one.health_path)
+        assert Caddy(one.admin, "other", one.preview, one.health_path, one.state_dir).pools() is None
+        gone = Caddy(one.admin, "shop", one.preview, one.health_path, one.state_dir)
     assert gone.pools() is None

@@ -9,17 +9,21 @@ from typing import Any
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import seats
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.switch import SEATS_SEEN_SECONDS, Wanted, observe, switch
+from ansible_collections.baton.release.plugins.module_utils.lookup_files import SEATS_SEEN_SECONDS
+from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe
+
+from tests.unit.plugins.module_utils.balancers_of_files import BalancerOfFiles
 
 HOSTS = ("app1", "app2", "app3")
 BLUE = {host: f"{host}:1" for host in HOSTS}
 GREEN = {host: f"{host}:2" for host in HOSTS}
 
 
-class Fleet:
+class Fleet(BalancerOfFiles):
     """A balancer with seats; ``up`` names the servers that it holds to be up, ``busy`` the answers of in_flight."""
 
     def __init__(self, *up: str, busy: list[dict[str, int] | None] | None = None) -> None:
+        super().__init__()
         self.up = set(up)
         self.busy = busy or [{}]
         self.hosts: list[str] = list(HOSTS)
@@ -43,7 +47,7 @@ ALL_UP = Fleet(*BLUE.values(), *GREEN.values())
 
 
 def move(directory: Path, fleet: Fleet = ALL_UP, *, token: int | None = None, **wanted: Any) -> dict[str, Any]:
-    return switch(fleet, Wanted(**{"slot": "mixed", "wait": 0, **wanted}), state_dir=directory, token=token)
+    return fleet.switch(directory, Wanted(**{"slot": "mixed", "wait": 0, **wanted}), token=token)
 
 
 def held(directory: Path) -> dict[str, str]:
@@ -63,7 +67,7 @@ def test_the_other_hosts_keep_what_they_have(live: Path) -> None:
     assert result["seats"] == {"app1": "blue", "app2": "green", "app3": "blue"}
     assert held(live) == {**BLUE, "app2": GREEN["app2"]}
     assert (live / "live").read_text() == "mixed"
-    assert observe(ALL_UP, live)["seats"] == result["seats"]
+    assert observe(ALL_UP.at(live), live)["seats"] == result["seats"]
 
 
 def test_what_is_so_already_is_no_change(live: Path) -> None:
@@ -75,7 +79,7 @@ def test_the_share_of_a_host_that_is_out_goes_to_the_others(live: Path) -> None:
     result = move(live, seats={"app1": "out", "app2": "green"})
     assert result["seats"] == {"app1": "out", "app2": "green", "app3": "blue"}
     assert held(live) == {"app1": GREEN["app2"], "app2": GREEN["app2"], "app3": BLUE["app3"]}
-    assert observe(ALL_UP, live)["seats"]["app1"] == "out"
+    assert observe(ALL_UP.at(live), live)["seats"]["app1"] == "out"
 
 
 def test_a_host_that_is_out_never_leads_to_a_server_that_no_longer_serves(live: Path) -> None:
@@ -123,7 +127,7 @@ def test_from_mixed_to_a_whole_slot_and_what_was_before(live: Path) -> None:
     move(live, seats=dict.fromkeys(HOSTS, "green"), token=5)
     result = move(live, slot="green", expected="mixed", token=5)
     assert (result["live"], result["previous"]) == ("green", "blue")
-    assert observe(ALL_UP, live)["seats"] == dict.fromkeys(HOSTS, "green")
+    assert observe(ALL_UP.at(live), live)["seats"] == dict.fromkeys(HOSTS, "green")
 
 
 def test_mixed_is_compared_too(live: Path) -> None:
@@ -154,7 +158,7 @@ def test_requests_that_do_not_end_are_said(live: Path, count: dict[str, int] | N
 
 def test_check_mode_moves_nothing(live: Path) -> None:
     wanted = Wanted("mixed", seats={"app1": "green"}, wait=0)
-    result = switch(ALL_UP, wanted, state_dir=live, token=None, check_mode=True)
+    result = ALL_UP.switch(live, wanted, check_mode=True)
     assert (result["changed"], result["seats"]["app1"]) == (True, "green")
     assert (live / "live").read_text() == "blue"
     assert held(live) == BLUE
@@ -193,4 +197,4 @@ def test_a_seat_that_holds_something_else_counts_as_out(live: Path) -> None:
     move(live, seats={"app1": "green"})
     (live / "seats" / "app2").write_text("elsewhere:9")
     (live / "seats" / "app3").unlink()
-    assert observe(ALL_UP, live)["seats"] == {"app1": "green", "app2": "out", "app3": "out"}
+    assert observe(ALL_UP.at(live), live)["seats"] == {"app1": "green", "app2": "out", "app3": "out"}

@@ -52,7 +52,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("traffic_url", "http://ann:pw@x", "traffic_url", "without a user"),
     ("traffic_url", "http://x:0", "traffic_url", "http:// or https://"),
     ("traffic_url", "http://x:99999", "traffic_url", "http:// or https://"),
-    ("traffic_caddy_admin", "127.0.0.1:2019", "traffic_caddy_admin", "http:// or https://"),
+    ("traffic_admin", "127.0.0.1:2019", "traffic_admin", "http:// or https://"),
     ("app_address", "http://x", "app_address", "without a port"),
     ("app_artifact_url", "shop.tar.gz", "app_artifact_url", "{version} stands for the tag"),
     ("verify_paths", ["health"], "verify_paths[0]", "a path that starts with /"),

@@ -68,7 +68,7 @@ TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...], dict[str, list[str]],
         {"traffic_preview": {"blue": "http://127.0.0.1:2019", "green": "http://127.0.0.1:1"}},
         ("app1", "app2", "lb1"),
         GROUPS,
-        "traffic_caddy_admin",
+        "traffic_admin",
         "its own port",
     ),
     (

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe, switch
+from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe
+
+from tests.unit.plugins.module_utils.balancers_of_files import BalancerOfFiles
 
 
-class Pools:
+class Pools(BalancerOfFiles):
     """A balancer whose pools are what the test says: one answer after the other, the last one for ever."""
 
     def __init__(self, *answers: dict[str, Any] | None) -> None:
+        super().__init__()
         self.answers = list(answers)
 
     def pools(self) -> dict[str, Any] | None:
@@ -36,7 +39,7 @@ BOTH_UP = Pools(pool("a:1", "b:1"))
 def change(
     directory: Path, slot: str, expected: str | None = None, *, token: int | None = None, **more: Any
 ) -> dict[str, Any]:
-    return switch(BOTH_UP, Wanted(slot, expected, **more), state_dir=directory, token=token)
+    return BOTH_UP.switch(directory, Wanted(slot, expected, **more), token=token)
 
 
 def test_the_first_switch_comes_from_nothing(tmp_path: Path) -> None:
@@ -104,24 +107,24 @@ def test_of_eight_writers_that_expect_the_same_one_wins(tmp_path: Path) -> None:
 def test_a_pool_that_is_not_up_gets_no_traffic(tmp_path: Path) -> None:
     balancer = Pools(pool("a:1"))
     with pytest.raises(BatonError, match="at least 2 servers up") as refusal:
-        switch(balancer, Wanted("green", min_up=2, wait=0), state_dir=tmp_path, token=None)
+        balancer.switch(tmp_path, Wanted("green", min_up=2, wait=0))
     assert "['a:1'] up" in str(refusal.value)
     assert not (tmp_path / "live").exists()
 
 
 def test_a_pool_that_comes_up_in_time_is_waited_for(tmp_path: Path) -> None:
     balancer = Pools(None, pool("a:1"), pool("a:1", "b:1"))
-    assert switch(balancer, Wanted("green", min_up=2, wait=5), state_dir=tmp_path, token=None)["changed"]
+    assert balancer.switch(tmp_path, Wanted("green", min_up=2, wait=5))["changed"]
 
 
 def test_a_silent_balancer_gets_no_switch_unless_nothing_is_asked_of_it(tmp_path: Path) -> None:
     with pytest.raises(BatonError, match="does not answer"):
-        switch(Pools(None), Wanted("green", wait=0), state_dir=tmp_path, token=None)
-    assert switch(Pools(None), Wanted("green", min_up=0), state_dir=tmp_path, token=None)["answering"] is False
+        Pools(None).switch(tmp_path, Wanted("green", wait=0))
+    assert Pools(None).switch(tmp_path, Wanted("green", min_up=0))["answering"] is False
 
 
 def test_check_mode_says_and_does_nothing(tmp_path: Path) -> None:
-    result = switch(BOTH_UP, Wanted("blue"), state_dir=tmp_path / "new", token=1, check_mode=True)
+    result = BOTH_UP.switch(tmp_path / "new", Wanted("blue"), token=1, check_mode=True)
     assert (result["changed"], result["live"]) == (True, "blue")
     assert not (tmp_path / "new").exists()
 
@@ -129,11 +132,11 @@ def test_check_mode_says_and_does_nothing(tmp_path: Path) -> None:
 def test_a_file_that_names_no_slot_is_said(tmp_path: Path) -> None:
     (tmp_path / "live").write_text("purple")
     with pytest.raises(BatonError, match="purple"):
-        observe(BOTH_UP, tmp_path)
+        observe(BOTH_UP.at(tmp_path), tmp_path)
 
 
 def test_a_record_that_disagrees_with_the_file_is_not_believed(tmp_path: Path) -> None:
     change(tmp_path, "blue")
     change(tmp_path, "green")
     (tmp_path / "live").write_text("blue")  # a switch that was cut off after its record was written
-    assert observe(BOTH_UP, tmp_path)["previous"] == "none"
+    assert observe(BOTH_UP.at(tmp_path), tmp_path)["previous"] == "none"

@@ -1,0 +1,34 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The drivers for load balancers, one file each."""
+
+from __future__ import annotations
+
+import typing
+from pathlib import Path
+
+from ansible_collections.baton.release.plugins.module_utils.balancer_caddy import Caddy
+from ansible_collections.baton.release.plugins.module_utils.switch import Balancer
+
+__all__ = ["DRIVERS", "balancer"]
+
+Options = typing.Mapping[str, typing.Any]
+
+
+def _caddy(options: Options) -> Balancer:
+    return Caddy(
+        options["admin"] or "http://127.0.0.1:2019",
+        options["app_name"],
+        options["preview"],
+        options["health_path"],
+        Path(options["state_dir"]),
+    )
+
+
+DRIVERS: dict[str, typing.Callable[[Options], Balancer]] = {"caddy": _caddy}
+"""For each driver what makes one from the options of ``lb_switch``."""
+
+
+def balancer(options: Options) -> Balancer:
+    """Return the balancer that the options of ``lb_switch`` name."""
+    return DRIVERS[options["driver"]](options)

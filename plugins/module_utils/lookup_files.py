@@ -1,0 +1,72 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The files that a load balancer looks up at every request, where it can do that: the switch then is the change of a file.
+
+``live`` in the state directory holds the name of the live slot, or ``mixed``, and nothing else. ``seats/<host>`` is described in
+``seats``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.baton.release.plugins.module_utils import seats
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.files import read_text, write_atomically
+from ansible_collections.baton.release.plugins.module_utils.routing import Routing
+from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, SLOTS
+
+__all__ = ["SEATS_SEEN_SECONDS", "LookupFiles"]
+
+SEATS_SEEN_SECONDS = 2.5
+"""A balancer looks once a second at what a seat leads to (role caddy)."""
+
+
+@dataclass(frozen=True)
+class LookupFiles:
+    """The files of one app in its state directory on the balancer's host."""
+
+    directory: Path
+
+    def routing(self, pools: seats.Pools) -> Routing:
+        """Return where the files send requests.
+
+        Raises:
+            BatonError: the file that holds the live slot holds something else.
+        """
+        live = self._live()
+        return Routing(live, seats.read_seats(self.directory, pools, live))
+
+    def route(self, before: Routing, after: Routing, pools: seats.Pools) -> None:
+        """Have the files send requests where ``after`` says; at no instant do they lead to what ``before`` had not."""
+        if before.live in SLOTS and after.live == MIXED:
+            self._have_seats_seen(before, pools)
+        if after.live == MIXED:
+            seats.write_seats(self.directory, seats.seat(after.seats, pools))
+        if before.live != after.live:
+            write_atomically(self.directory / "live", after.live)
+        if after.live != MIXED:
+            # For the next update: a seat that leads to what is stopped meanwhile would count as down.
+            whole = seats.read_seats(self.directory, pools, after.live)
+            seats.write_seats(self.directory, seats.seat(whole, pools))
+
+    def _have_seats_seen(self, before: Routing, pools: seats.Pools) -> None:
+        """Have the seats lead to what is live before they count: the balancer uses none that it holds to be down.
+
+        They do already, but for a run that was killed at the switch, or a balancer that had no seats then.
+        """
+        if seats.write_seats(self.directory, seats.seat(before.seats, pools)):
+            time.sleep(SEATS_SEEN_SECONDS)
+
+    def _live(self) -> str:
+        text = read_text(self.directory / "live")
+        slot = NOTHING_LIVE if text is None else text.strip()
+        if slot not in (*SLOTS, MIXED, NOTHING_LIVE):
+            raise BatonError(
+                found=f"{self.directory / 'live'} holds {slot[:40]!r}",
+                expected=f"one of {', '.join((*SLOTS, MIXED))}",
+                fix="find out who wrote it, then run rollback.yml or lb_switch without expected",
+            )
+        return slot
