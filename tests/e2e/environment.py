@@ -18,6 +18,7 @@ from typing import Any
 
 import psycopg
 
+from tests.speed import CHEAPER
 from tests.witness.process import Witness
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +111,7 @@ class Environment:
     def variables(self, tasks: Path | None = None, **more: str) -> dict[str, str]:
         """Return the environment variables of a playbook."""
         own = {
+            **CHEAPER,
             "BATON_LOCAL_ROOT": str(self.root),
             "BATON_SEVERED": str(self.severed),
             "ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS / "connection"),

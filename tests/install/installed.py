@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.environment import PLAYBOOK_SECONDS, ROOT, SETTINGS, Environment, Played
+from tests.speed import CHEAPER
 
 BIN = Path(sys.executable).parent
 NAMESPACE = ("ansible_collections", "baton", "release")
@@ -53,6 +54,7 @@ class Installed(Environment):
     def variables(self, tasks: Path | None = None, **more: str) -> dict[str, str]:
         """Return all the environment variables that a command gets: none that leads to the clone."""
         own = {
+            **CHEAPER,
             "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
             "ANSIBLE_NOCOLOR": "1",
             "HOME": str(self.home),
