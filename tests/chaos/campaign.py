@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import random
 import shutil
 import threading
 import time
@@ -17,7 +16,7 @@ from tests.chaos.procedures import Procedure
 from tests.chaos.recording import Occurrence
 from tests.chaos.results import Results
 from tests.chaos.scene import Scene, SceneError
-from tests.chaos.strike import Strike, every
+from tests.chaos.strike import Strike, dealt, every
 
 __all__ = ["Campaign", "scene", "tasks_of"]
 
@@ -59,7 +58,7 @@ def tasks_of(shop: Scene, procedure: Procedure) -> list[Occurrence]:
 
 
 class Campaign:
-    """All strikes at some procedures that are not in the results yet, in an order of chance."""
+    """All strikes at some procedures that are not in the results yet."""
 
     def __init__(self, results: Results, *, root: Path, artifacts: Path, seed: int) -> None:
         """Take where the environments go and the builds that they get."""
@@ -95,8 +94,7 @@ class Campaign:
             for procedure in procedures
             for strike in every(procedure.name, self._results.recordings[procedure.name], seed=self._seed)
         ]
-        random.Random(self._seed).shuffle(strikes)  # noqa: S311  # no secret
-        planned = [strike for strike in strikes[:limit] if strike.name not in done]
+        planned = [strike for strike in dealt(strikes, seed=self._seed)[:limit] if strike.name not in done]
         for strike in planned:
             self._left.put(strike)
         self._planned = len(planned)

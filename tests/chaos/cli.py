@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     much = parser.add_mutually_exclusive_group()
     much.add_argument("--all", action="store_true", help="every task, signal, moment and way out")
-    much.add_argument("--limit", type=int, default=20, help="so many of them, chosen by the seed (%(default)d)")
+    much.add_argument(
+        "--limit", type=int, default=20, help="so many of them, spread over all tasks, by the seed (%(default)d)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="(%(default)d)")
     parser.add_argument("--workers", type=int, default=2, help="environments at once (%(default)d)")
     parser.add_argument(

@@ -19,6 +19,8 @@ class Occurrence:
     action: str
     hosts: tuple[str, ...]
     seconds: float
+    remote: bool = True
+    """Whether it does anything on a host; a task of the controller alone leaves the targets as they are."""
 
     def __str__(self) -> str:
         """Return the name by which it is found again."""
@@ -33,7 +35,9 @@ def read(path: Path) -> list[Occurrence]:
         ends = [line for line in lines if line["event"] == "end" and _same(line, start)]
         hosts = tuple(sorted({line["host"] for line in ends if line["outcome"] != "skipped"}))
         last = max((line["at"] for line in ends), default=start["at"])
-        found.append(Occurrence(start["task"], start["nth"], start["action"], hosts, last - start["at"]))
+        found.append(
+            Occurrence(start["task"], start["nth"], start["action"], hosts, last - start["at"], start["remote"])
+        )
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from tests.chaos.oracle import Outcome
 from tests.chaos.recording import Occurrence
 from tests.chaos.results import Results
-from tests.chaos.strike import DEATHS, MOMENTS
+from tests.chaos.strike import DEATHS, MOMENTS, every
 
 __all__ = ["render"]
 
@@ -49,6 +49,11 @@ def render(results: Results, *, command: str) -> str:
 def _totals(results: Results) -> Iterator[tuple[str, object]]:
     outcomes = results.outcomes
     yield "strikes (number of runs that were struck)", len(outcomes)
+    yield (
+        "... of as many as there can be",
+        sum(1 for name, tasks in results.recordings.items() for _ in every(name, tasks, seed=0)),
+    )
+    yield "tasks that do something on a host, and those of them that were struck", _struck(results)
     yield "... that were as they have to be", sum(not outcome.problems for outcome in outcomes)
     yield "requests of the client outside", sum(outcome.requests for outcome in outcomes)
     yield "**failed requests**", sum(outcome.failed for outcome in outcomes)
@@ -58,6 +63,17 @@ def _totals(results: Results) -> Iterator[tuple[str, object]]:
     yield "strikes that hit a task while it ran", sum(outcome.in_task for outcome in outcomes)
     yield "processes that lived on after a death", sum(outcome.orphans for outcome in outcomes)
     yield from results.header.items()
+
+
+def _struck(results: Results) -> str:
+    tasks = {
+        (name, str(task))
+        for name, recorded in results.recordings.items()
+        for task in recorded
+        if task.remote and task.hosts
+    }
+    struck = {(outcome.procedure, outcome.task) for outcome in results.outcomes}
+    return f"{len(tasks)}, {len(tasks & struck)}"
 
 
 def _grid(tasks: Sequence[Occurrence], outcomes: Sequence[Outcome]) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from tests.chaos.recording import Occurrence
 
-__all__ = ["DEATHS", "MOMENTS", "WAYS", "Death", "Moment", "Strike", "Way", "every"]
+__all__ = ["DEATHS", "MOMENTS", "WAYS", "Death", "Moment", "Strike", "Way", "dealt", "every"]
 
 Moment = Literal["before", "middle"]
 Way = Literal["same command", "rollback"]
@@ -82,3 +82,20 @@ def one(procedure: str, occurrence: Occurrence, death: Death, moment: Moment, wa
         fraction=round(chance.uniform(0.1, 0.9), 3),
         held=chance.random() < 0.5,  # one in two
     )
+
+
+def dealt(strikes: Sequence[Strike], *, seed: int) -> list[Strike]:
+    """Return the strikes in an order of which a beginning of any length is spread over all tasks.
+
+    Task after task has its turn, then all of them again. Tasks of the controller alone come after all others: the targets are then as
+    before or after one of those.
+    """
+    of_task: dict[tuple[str, str], list[Strike]] = {}
+    for strike in strikes:
+        of_task.setdefault((strike.procedure, str(strike.occurrence)), []).append(strike)
+    turns = []
+    for (procedure, task), own in of_task.items():
+        chance = random.Random(f"{seed} {procedure} {task}")  # noqa: S311  # no secret
+        for turn, strike in enumerate(chance.sample(own, len(own))):
+            turns.append((not strike.occurrence.remote, turn, chance.random(), strike))
+    return [strike for *_, strike in sorted(turns, key=lambda one: one[:3])]

@@ -58,7 +58,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         name = _name(task)
         self._started[name] += 1
         self._workers_of = ""
-        _append("BATON_RECORDING", {**self._occurrence(task), "event": "start", "action": _action(task)})
+        action = _action(task)
+        start = {"event": "start", "action": action, "remote": action not in ON_CONTROLLER}
+        _append("BATON_RECORDING", {**self._occurrence(task), **start})
         if os.environ.get("BATON_SABOTAGE_AT") != "worker":
             self._sabotage(name)
 

@@ -1,0 +1,36 @@
+"""The order of the strikes: whoever has time for some of them only strikes at every task that matters first."""
+
+from __future__ import annotations
+
+from tests.chaos.recording import Occurrence
+from tests.chaos.strike import DEATHS, MOMENTS, WAYS, Strike, dealt, every
+
+TASKS = [
+    Occurrence(name, 1, "lb_switch", ("lb1",) if remote else (), 1.0, remote=remote)
+    for name, remote in (("Stage", True), ("Say so", False), ("Switch", True))
+]
+EACH = len(MOMENTS) * len(DEATHS) * len(WAYS)
+
+
+def order(seed: int) -> list[Strike]:
+    return dealt(
+        [strike for name in ("release", "rollback") for strike in every(name, TASKS, seed=seed)],
+        seed=seed,
+    )
+
+
+def test_every_task_of_a_host_has_its_turn_before_one_has_a_second() -> None:
+    first = [(strike.procedure, str(strike.occurrence)) for strike in order(1)[:4]]
+    assert sorted(first) == [(name, task) for name in ("release", "rollback") for task in ("Stage", "Switch")]
+
+
+def test_tasks_of_the_controller_alone_come_last() -> None:
+    strikes = order(1)
+    assert not any(strike.occurrence.remote for strike in strikes[4 * EACH :])
+    assert all(strike.occurrence.remote for strike in strikes[: 4 * EACH])
+
+
+def test_none_is_lost_and_a_seed_has_one_order() -> None:
+    assert len({strike.name for strike in order(1)}) == len(order(1)) == 4 * EACH + 2 * EACH // 2
+    assert order(1) == order(1)
+    assert [strike.name for strike in order(1)] != [strike.name for strike in order(2)]
