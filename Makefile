@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: help setup demo demo-down status test test-unit test-playbooks test-slow test-newest chaos lint format clean
+.PHONY: help setup demo demo-down status test test-unit test-playbooks test-newest chaos lint format clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,10 +55,7 @@ test-unit: $(VENV)/.test ## Run the tests of the parts
 # In one run, so that the shop is built once, and neither of the two cores waits for the other.
 test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many at once, and installed from the tarball
 	@echo "== Tests of the playbooks, on embedded environments of their own"
-	@$(BIN)/python -m pytest tests/chaos tests/install tests/e2e -m "not slow" -n 2 --dist worksteal -q --durations=15
-
-test-slow: $(VENV)/.test ## Run the tests that take minutes each: more of what controllers that slept or died may still do
-	@$(BIN)/python -m pytest tests -m slow -q --durations=10
+	@$(BIN)/python -m pytest tests/chaos tests/install tests/e2e -n 2 --dist worksteal -q --durations=15
 
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
 	@echo "== The other end of what is supported"
