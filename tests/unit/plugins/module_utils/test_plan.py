@@ -365,6 +365,14 @@ def test_rollback_is_refused(observed: Observed, version: str, found: str) -> No
     assert found in str(refusal.value)
 
 
+def test_a_rollback_to_one_version_of_two_artifacts_is_refused() -> None:
+    app2 = BAD_TAKEN_BACK.hosts["app2"]
+    other_build = [{**mark, "sha256": "b" * 64} if mark["version"] == "v1" else mark for mark in app2["releases"]]
+    hosts = {**BAD_TAKEN_BACK.hosts, "app2": {**app2, "releases": other_build}}
+    with pytest.raises(BatonError, match="v1 is installed from different artifacts"):
+        plan_rollback(Observed(BAD_TAKEN_BACK.balancers, hosts, BAD_TAKEN_BACK.journal), version="v1")
+
+
 def test_the_operator_may_go_past_a_contract_migration() -> None:
     observed = world("green", slot("v1"), slot("v2"), ran("v2", source="v1", contract=("0007",)), ran("v1"))
     assert plan_rollback(observed, past_contract=True).version == "v1"
