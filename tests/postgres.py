@@ -63,8 +63,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def postgres_server(directory: Path) -> typing.Iterator[PostgresServer]:
-    """Run a server with its data in ``directory`` as long as the body runs."""
+def postgres_server(directory: Path, *, standby: bool = False) -> typing.Iterator[PostgresServer]:
+    """Run a server with its data in ``directory`` as long as the body runs; a ``standby`` has no primary, and waits for one."""
     data, password = directory / "data", f"super-{secrets.token_hex(8)}"
     password_file = directory / "password"
     password_file.write_text(password, encoding="utf-8")
@@ -72,6 +72,8 @@ def postgres_server(directory: Path) -> typing.Iterator[PostgresServer]:
     subprocess.run(
         _command("initdb", f"--pgdata={data}", f"--pwfile={password_file}", *options), check=True, capture_output=True
     )
+    if standby:
+        (data / "standby.signal").touch()
     for attempt in range(_ATTEMPTS):
         server, process = PostgresServer(free_port(), password), None
         try:
@@ -104,7 +106,7 @@ def _start(data: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
         "listen_addresses": "127.0.0.1",
         "port": port,
         "unix_socket_directories": "",
-        "max_connections": 40,
+        "max_connections": 100,  # as initdb has noted it; a standby refuses to start with fewer
         "shared_buffers": "16MB",
         "fsync": "off",
     }

@@ -18,6 +18,7 @@ RATE = 220
 """Requests a second, where it is the number of requests that counts."""
 A_FEW = 60
 KILL_LATER = "(sleep 0.4; kill -9 $PLAYBOOK_PID) >/dev/null 2>&1 </dev/null &"
+LIES_ON_APP1 = "\nimport os\nif os.environ.get('BATON_INSTANCE') == 'app1':\n    __version__ = 'v0.0.1'\n"
 DIES_ON_APP3 = "\nimport os\nif os.environ.get('BATON_INSTANCE') == 'app3':\n    raise SystemExit('no room')\n"
 
 
@@ -86,6 +87,16 @@ def test_a_host_that_fails_in_the_last_batch_sends_all_back(
     assert (shop.live(), shop.served()["version"]) == (before, served)
     assert shop.runs()[-1]["outcome"] == "reverted"
     assert {name for name in shop.pids() if "/shop-" in name} == {f"{host}/shop-{before}" for host in APP_HOSTS}
+
+
+def test_a_host_that_answers_with_another_version_gets_no_traffic(shop: Environment) -> None:
+    version = shop.new_version(edits={"shop/__init__.py": LIES_ON_APP1})
+    with at_least(3, shop, "lie"):
+        played = shop.release(version, app_health_deadline=4, **SURGE)
+    assert played.code != 0
+    assert f"v0.0.1, expected {version}" in played.output
+    assert played.ran("Change where the batch's share of the requests goes") == []
+    assert shop.runs()[-1]["outcome"] == "abandoned"
 
 
 def test_a_host_that_is_lost_in_the_second_batch_sends_all_back(shop: Environment) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.baton.release.plugins.action.release_lock import identity, is_dead
+from ansible_collections.baton.release.plugins.action.release_lock import ActionModule, identity, is_dead
 
 
 def sleeper() -> subprocess.Popen[bytes]:
@@ -46,3 +52,35 @@ def test_in_doubt_the_holder_lives(change: dict[str, Any]) -> None:
 
 def test_a_holder_that_named_nothing_lives() -> None:
     assert not is_dead({})
+
+
+def _ask(outcome: Path) -> None:
+    """Ask for the lock as a worker of a controller that was killed."""
+    parent = multiprocessing.parent_process()
+    while parent and os.getppid() == parent.pid:
+        time.sleep(0.01)
+    task = SimpleNamespace(args={"state_dir": str(outcome.parent)}, async_val=0, check_mode=False)
+    connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=None))
+    nothing = dict.fromkeys(("play_context", "loader", "templar", "shared_loader_obj"))
+    result = ActionModule(task=task, connection=connection, **nothing).run(task_vars={})
+    outcome.with_suffix(".new").write_text(json.dumps(result))
+    outcome.with_suffix(".new").replace(outcome)
+
+
+def _die(outcome: Path) -> None:
+    multiprocessing.get_context("fork").Process(target=_ask, args=(outcome,)).start()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_takes_no_lock_for_a_controller_that_is_gone(tmp_path: Path) -> None:
+    outcome = tmp_path / "outcome.json"
+    controller = multiprocessing.get_context("fork").Process(target=_die, args=(outcome,))
+    controller.start()
+    controller.join()
+    deadline = time.monotonic() + 30
+    while not outcome.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    result = json.loads(outcome.read_text())
+    assert result["failed"]
+    assert "the run that wants the lock is gone" in result["msg"]

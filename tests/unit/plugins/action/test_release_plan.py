@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.baton.release.plugins.action.release_plan import make
+from ansible_collections.baton.release.plugins.action.release_plan import _refuse_steps, make
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 SLOT = {"version": "", "state": "absent", "current": False, "verified": False}
@@ -84,3 +84,10 @@ def test_a_migrator_that_is_no_app_host_is_refused() -> None:
 def test_a_host_that_did_not_answer_is_lost() -> None:
     with pytest.raises(BatonError, match=r"app1 \(unreachable\)"):
         make(arguments(hosts={"app1": {"unreachable": True}}))
+
+
+def test_a_run_with_step_is_refused_by_the_plan_too() -> None:
+    """With --step somebody may leave out the task that judges how the run was started."""
+    with pytest.raises(BatonError, match="--step"):
+        _refuse_steps(asked=True)
+    _refuse_steps(asked=False)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.baton.release.plugins.module_utils import artifacts
 from ansible_collections.baton.release.plugins.module_utils.artifacts import fetch_and_unpack
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
@@ -104,6 +105,19 @@ def test_an_unsafe_member_is_refused(tmp_path: Path, into: Path, bad: tarfile.Ta
     sha256 = archive(tmp_path / "a.tar.gz", bad)
     with pytest.raises(BatonError, match=why):
         unpack(tmp_path / "a.tar.gz", sha256, into)
+
+
+@pytest.mark.parametrize(("limit", "least"), [("MAX_MEMBERS", 2), ("MAX_UNPACKED_BYTES", 10)])
+def test_an_archive_beyond_the_limits_is_refused(
+    tmp_path: Path, into: Path, monkeypatch: pytest.MonkeyPatch, limit: str, least: int
+) -> None:
+    """Ten bytes and two members in all."""
+    sha256 = archive(tmp_path / "a.tar.gz", member("link", target="bin/app.txt"), text="ten bytes.")
+    monkeypatch.setattr(artifacts, limit, least - 1)
+    with pytest.raises(BatonError, match="beyond the limit"):
+        unpack(tmp_path / "a.tar.gz", sha256, into)
+    monkeypatch.setattr(artifacts, limit, least)
+    unpack(tmp_path / "a.tar.gz", sha256, into)
 
 
 @pytest.mark.parametrize(

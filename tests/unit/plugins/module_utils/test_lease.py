@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import lease
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.files import locked, write_json
 
 
 def take(directory: Path, owner: str = "ann", *, now: float = 1000.0, ttl: float = 60.0, **more: Any) -> lease.Lease:
@@ -52,6 +53,39 @@ def test_whoever_was_taken_over_can_neither_renew_nor_release(tmp_path: Path) ->
     with pytest.raises(BatonError, match="bob"):
         lease.release(tmp_path, token=old)
     assert lease.gather(tmp_path, now=1102.0)["token"] == new
+
+
+def test_a_lease_that_was_given_back_cannot_be_renewed(tmp_path: Path) -> None:
+    token = take(tmp_path, now=1000.0).token
+    lease.release(tmp_path, token=token)
+    with pytest.raises(BatonError, match="nobody holds it"):
+        lease.renew(tmp_path, token=token, ttl=60, now=1001.0)
+    assert not lease.gather(tmp_path, now=1002.0)["held"]
+
+
+@pytest.mark.parametrize("change", ["renew", "release"])
+def test_whoever_is_being_taken_over_waits_and_is_then_refused(tmp_path: Path, change: str) -> None:
+    """Read before the take-over and written after it, the old lease would be back."""
+    old = take(tmp_path, "ann").token
+    refused: list[BatonError] = []
+
+    def ask() -> None:
+        try:
+            if change == "renew":
+                lease.renew(tmp_path, token=old, ttl=60)
+            else:
+                lease.release(tmp_path, token=old)
+        except BatonError as error:
+            refused.append(error)
+
+    late = threading.Thread(target=ask)
+    with locked(tmp_path / "lease.lock"):
+        late.start()
+        late.join(0.3)
+        write_json(tmp_path / "lease.json", {**lease.gather(tmp_path), "token": old + 1, "owner": "bob"})
+    late.join()
+    assert len(refused) == 1
+    assert lease.gather(tmp_path)["owner"] == "bob"
 
 
 def test_releasing_twice_changes_nothing_more(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -364,6 +365,30 @@ def test_rollback_is_refused(observed: Observed, version: str, found: str) -> No
     assert found in str(refusal.value)
 
 
+def test_a_rollback_to_one_version_of_two_artifacts_is_refused() -> None:
+    app2 = BAD_TAKEN_BACK.hosts["app2"]
+    other_build = [{**mark, "sha256": "b" * 64} if mark["version"] == "v1" else mark for mark in app2["releases"]]
+    hosts = {**BAD_TAKEN_BACK.hosts, "app2": {**app2, "releases": other_build}}
+    with pytest.raises(BatonError, match="v1 is installed from different artifacts"):
+        plan_rollback(Observed(BAD_TAKEN_BACK.balancers, hosts, BAD_TAKEN_BACK.journal), version="v1")
+
+
 def test_the_operator_may_go_past_a_contract_migration() -> None:
     observed = world("green", slot("v1"), slot("v2"), ran("v2", source="v1", contract=("0007",)), ran("v1"))
     assert plan_rollback(observed, past_contract=True).version == "v1"
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        pytest.param(lambda seen: plan_release(seen, version="v3", sha256=SHA), id="release"),
+        pytest.param(plan_rollback, id="rollback"),
+        pytest.param(lambda seen: plan_rollback(seen, version="v2"), id="rollback to what is live"),
+    ],
+)
+@pytest.mark.parametrize("on", ["lb1", "app2"])
+def test_the_newest_lease_of_any_host_is_known(decide: Callable[[Observed], Plan], on: str) -> None:
+    """A state host that is new, or has lost its memory, would else give leases that the other hosts refuse."""
+    seen = {name: {**one, "newest_token": 41 if name == on else 3} for name, one in SECOND_DONE.hosts.items()}
+    lb1 = {**SECOND_DONE.balancers["lb1"], "newest_token": 41 if on == "lb1" else 0}
+    assert decide(Observed({"lb1": lb1}, seen, SECOND_DONE.journal)).newest_token == 41

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tarfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,14 @@ from ansible_collections.baton.release.plugins.modules.app_slot import ARGUMENT_
 from tests.postgres import free_port
 
 APP = """\
-import http.server, json, os, sys
+import http.server, json, os, signal, sys, threading, time
 if os.environ.get("CRASH"):
     sys.exit(f"no way with {os.environ['SECRET']}")
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == "/slow":
+            open("begun", "w").close()
+            time.sleep(1)
         body = json.dumps({**os.environ, "cwd": os.getcwd()}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -35,7 +40,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
     def log_message(self, *_):
         pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
+if os.environ.get("PATIENT"):
+    server.daemon_threads = False
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+server.serve_forever()
+server.server_close()
 """
 
 
@@ -84,8 +94,8 @@ class Host:
         result = self.slot("started", slot, version, **more)
         return int(result["slots"][slot]["pid"])
 
-    def asked(self, slot: str = "blue") -> dict[str, str]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[slot]}/", timeout=5) as answer:
+    def asked(self, slot: str = "blue", path: str = "/") -> dict[str, str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[slot]}{path}", timeout=5) as answer:
             body: dict[str, str] = json.load(answer)
         return body
 
@@ -202,12 +212,34 @@ def test_a_crashed_process_is_started_again(host: Host) -> None:
     assert host.serve() != pid
 
 
+def test_a_request_in_flight_is_answered_before_its_process_ends(host: Host) -> None:
+    pid = host.serve(environment={"PATIENT": "1"})
+    begun = host.root / "shop" / "releases" / "v1" / "begun"
+    begun.unlink(missing_ok=True)
+    with ThreadPoolExecutor(1) as users:
+        answer = users.submit(host.asked, path="/slow")
+        deadline = time.monotonic() + 5
+        while not begun.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert host.slot("stopped")["changed"]
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        assert answer.result()["BATON_VERSION"] == "v1"
+
+
 def test_an_older_lease_changes_nothing(host: Host) -> None:
     pid = host.serve(token=1_000)
     for state in ("present", "started", "stopped", "absent", "verified"):
         with pytest.raises(BatonError, match="has seen lease 1000"):
             host.slot(state, version="v2", token=999)
     assert host.slot("gathered")["slots"]["blue"]["pid"] == pid
+
+
+def test_a_host_that_is_fenced_refuses_an_older_lease(host: Host, tmp_path: Path) -> None:
+    host.slot("fenced", token=2, state_dir=str(tmp_path))
+    with pytest.raises(BatonError, match="has seen lease 2"):
+        host.slot("stopped", token=1, state_dir=str(tmp_path))
 
 
 def test_check_mode_on_a_host_with_nothing_writes_nothing(host: Host) -> None:

@@ -18,6 +18,8 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.baton.release.plugins.module_utils import _psycopg
 from ansible_collections.baton.release.plugins.modules import db_migrate
 
+from tests.postgres import postgres_server
+
 if typing.TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
@@ -489,3 +491,9 @@ def test_the_lock_session_finds_the_database_as_libpq_would(app: App, run: Run) 
         f'PGPASSWORD="{app.server.password}"\nPGHOST="127.0.0.1"\nPGPORT="{app.server.port}"\n',
     )
     assert run()["changed"]
+
+
+def test_a_standby_is_named_as_what_it_is(app: App, run: Run, tmp_path: Path) -> None:
+    with postgres_server(tmp_path, standby=True) as standby:
+        app.url(standby.url(driver="+psycopg"))
+        assert "a standby of the database postgres, which is read-only" in run(fails=True)["msg"]

@@ -1,0 +1,41 @@
+"""lb_switch: the states beside the switch itself, on a load balancer that nothing need answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.modules.lb_switch import ARGUMENT_SPEC, run
+
+NOBODY = "http://127.0.0.1:1"
+
+
+def ask(directory: Path, state: str, **more: Any) -> dict[str, Any]:
+    params = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
+    params |= {"state_dir": str(directory), "state": state, "app_name": "shop"}
+    params |= {"admin": NOBODY, "preview": {"blue": NOBODY, "green": NOBODY}, **more}
+    return run(params, check_mode=False)
+
+
+def test_a_load_balancer_that_is_fenced_refuses_an_older_lease(tmp_path: Path) -> None:
+    assert ask(tmp_path, "fenced", token=2)["newest_token"] == 2
+    with pytest.raises(BatonError, match="has seen lease 2"):
+        ask(tmp_path, "live", slot="blue", min_up=0, token=1)
+    with pytest.raises(BatonError, match="has seen lease 2"):
+        ask(tmp_path, "fenced", token=1)
+    assert not (tmp_path / "live").exists()
+
+
+def test_an_older_lease_prepares_no_seats(tmp_path: Path) -> None:
+    ask(tmp_path, "fenced", token=2)
+    with pytest.raises(BatonError, match="has seen lease 2"):
+        ask(tmp_path, "prepared", servers={"app1": "127.0.0.1:1"}, token=1)
+    assert not (tmp_path / "seats").exists()
+
+
+def test_a_name_that_would_lead_out_of_the_seats_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BatonError, match="each names a file"):
+        ask(tmp_path / "state", "prepared", servers={"../live": "127.0.0.1:1"})
+    assert not (tmp_path / "state").exists()
