@@ -208,4 +208,3 @@ def _connect(url: str, *, timeout: float) -> http.client.HTTPConnection:
 
 def _escape(path: Path) -> str:
     return str(path).replace("%", "%%")
-

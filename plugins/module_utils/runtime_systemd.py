@@ -22,7 +22,6 @@ __all__ = ["Systemd", "parse_properties", "state_of"]
 
 PROPERTIES = (
     "ActiveState",
-    "ExecMainCode",
     "ExecMainStatus",
     "ExecStart",
     "LoadError",
@@ -40,7 +39,6 @@ DROP_IN = """\
 [Service]
 TimeoutStopSec={time}
 """
-_CODE_EXITED = "1"
 _WORDS = {
     "core-dump": "crashed with signal {status}",
     "exit-code": "exit status {status}",
@@ -212,18 +210,19 @@ def state_of(properties: typing.Mapping[str, str]) -> dict[str, typing.Any]:
         state = "starting"
     else:
         state = "absent" if active == "inactive" and properties["UnitFileState"] != "enabled" else "stopped"
-    return {"state": state, "pid": int(pid) if pid.isdigit() and pid != "0" else None, "detail": _detail(state, properties)}
+    return {
+        "state": state,
+        "pid": int(pid) if pid.isdigit() and pid != "0" else None,
+        "detail": _detail(state, properties),
+    }
 
 
 def _detail(state: str, properties: typing.Mapping[str, str]) -> str:
-    status = properties["ExecMainStatus"]
-    if state == "failing":
-        words = _WORDS.get(properties["Result"], properties["Result"]).format(status=status)
-        restarts = int(properties["NRestarts"] or 0)
-        return f"({words}, restarted {restarts} time{'' if restarts == 1 else 's'})" if restarts else f"({words})"
-    if state in ("stopped", "absent") and properties["ExecMainCode"] == _CODE_EXITED:
-        return f"(ended with exit status {status})"
-    return ""
+    if state != "failing":
+        return ""
+    words = _WORDS.get(properties["Result"], properties["Result"]).format(status=properties["ExecMainStatus"])
+    restarts = int(properties["NRestarts"] or 0)
+    return f"({words}, restarted {restarts} time{'' if restarts == 1 else 's'})" if restarts else f"({words})"
 
 
 def _refused(verb: str, units: str, said: str) -> BatonError:

@@ -12,7 +12,11 @@ from tests.systemd.host import Host, running
 PROVISION = "playbooks/provision.yml"
 # Few starts, soon after each other, so that a test sees the end of them.
 QUICK = {"provision_restart_delay": 1, "provision_start_limit": 4, "provision_start_limit_seconds": 60}
-WRITABLE = {"provision_writable_paths": ["/var/lib/shop"], "provision_memory_max": "512M", "provision_cpu_quota": "150%"}
+WRITABLE = {
+    "provision_writable_paths": ["/var/lib/shop"],
+    "provision_memory_max": "512M",
+    "provision_cpu_quota": "150%",
+}
 
 
 @pytest.fixture(scope="session")

@@ -151,7 +151,12 @@ class Host:
     ) -> dict[str, Any]:
         """Run app_slot on the host; raises RefusedError with its message."""
         params = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
-        params |= {"app_name": "shop", "app_root": "/srv/shop", "state_dir": "/var/lib/baton/shop", "runtime": "systemd"}
+        params |= {
+            "app_name": "shop",
+            "app_root": "/srv/shop",
+            "state_dir": "/var/lib/baton/shop",
+            "runtime": "systemd",
+        }
         params |= {"slot": slot, "version": version, "state": state, "port": PORTS[slot], "instance": "app 1"}
         params |= {"command": ["/usr/bin/python3", "app.py"], "start_timeout": 15, **self.artifact(version), **more}
         result: dict[str, Any] = json.loads(self.python(CALL, json.dumps([params, check_mode])))
@@ -237,10 +242,23 @@ def _source(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
 def running(image: str, directory: Path) -> Iterator[Host]:
     """Start a host from an image with systemd, and remove it in the end."""
     name = f"baton-systemd-{uuid.uuid4().hex[:8]}"
-    mounts = [word for path in ("/run", "/run/lock", "/tmp") for word in ("--tmpfs", path)]  # noqa: S108 - of the container
+    mounts = [word for path in ("/run", "/run/lock", "/tmp") for word in ("--tmpfs", path)]  # noqa: S108 - the container's
+    rights = ["--cap-add", "SYS_ADMIN", "--cgroupns=private"]
     subprocess.run(
-        ["docker", "run", "-d", "--name", name, "--hostname", "app1", "--stop-signal", "SIGRTMIN+3"]
-        + ["--cap-add", "SYS_ADMIN", "--cgroupns=private", *mounts, image],
+        [
+            "docker",
+            "run",
+            "-d",
+            "--name",
+            name,
+            "--hostname",
+            "app1",
+            "--stop-signal",
+            "SIGRTMIN+3",
+            *mounts,
+            *rights,
+            image,
+        ],
         check=True,
         capture_output=True,
     )

@@ -26,7 +26,12 @@ def test_again_it_changes_nothing(provisioned: Host) -> None:
 
 def test_the_unit_is_one_that_systemd_has_nothing_to_say_about(provisioned: Host) -> None:
     unit = "/etc/systemd/system/shop@.service"
-    assert provisioned.sh("sh", "-c", f"systemd-analyze verify {unit} 2>&1 | grep -v 'slots/.*/run is not executable'", check=False) == ""
+    assert (
+        provisioned.sh(
+            "sh", "-c", f"systemd-analyze verify {unit} 2>&1 | grep -v 'slots/.*/run is not executable'", check=False
+        )
+        == ""
+    )
 
 
 def test_limits_are_those_of_the_variables(host: Host) -> None:

@@ -289,23 +289,25 @@ class Still:
     def unit(self, app_name: str, slot: str) -> str:
         return f"{app_name}-{slot}"
 
-    def state(self, _name: str) -> dict[str, Any]:
+    def state(self, unit: str) -> dict[str, Any]:
+        del unit
         return {"state": "absent", "pid": None, "detail": ""}
 
-    def stop(self, _name: str) -> bool:
-        return False
+    def stop(self, unit: str) -> bool:
+        return not unit
 
-    def keep(self, _name: str, *, check_mode: bool) -> bool:
-        return check_mode and False
+    def keep(self, unit: str, *, check_mode: bool) -> bool:
+        return check_mode and not unit
 
     forget = keep
 
-    def log_end(self, _name: str, *, log: Path) -> tuple[str, str]:
-        return str(log), ""
+    def log_end(self, unit: str, *, log: Path) -> tuple[str, str]:
+        return str(log), unit
 
-    def start(self, name: str, **_more: Any) -> None:
+    def start(self, unit: str, *, command: Path, directory: Path, log: Path, stop_seconds: int) -> None:
+        del command, directory, log, stop_seconds
         (Path.cwd() / "programs").mkdir(exist_ok=True)
-        (Path.cwd() / "programs" / f"{name}.conf").write_text(name)
+        (Path.cwd() / "programs" / f"{unit}.conf").write_text(unit)
 
 
 @pytest.fixture
