@@ -45,7 +45,7 @@ _WORDS = {
     "oom-kill": "killed, because its memory ran out",
     "resources": "could not be started",
     "signal": "ended by signal {status}",
-    "start-limit-hit": "started too often in a row, last with exit status {status}",
+    "start-limit-hit": "started too often in a row",
     "timeout": "took too long",
 }
 
@@ -220,9 +220,11 @@ def state_of(properties: typing.Mapping[str, str]) -> dict[str, typing.Any]:
 def _detail(state: str, properties: typing.Mapping[str, str]) -> str:
     if state != "failing":
         return ""
-    words = _WORDS.get(properties["Result"], properties["Result"]).format(status=properties["ExecMainStatus"])
+    words = [_WORDS.get(properties["Result"], properties["Result"]).format(status=properties["ExecMainStatus"])]
     restarts = int(properties["NRestarts"] or 0)
-    return f"({words}, restarted {restarts} time{'' if restarts == 1 else 's'})" if restarts else f"({words})"
+    words += [f"restarted {restarts} time{'' if restarts == 1 else 's'}"] if restarts else []
+    words += ["given up"] if properties["ActiveState"] == "failed" else []
+    return f"({', '.join(words)})"
 
 
 def _refused(verb: str, units: str, said: str) -> BatonError:

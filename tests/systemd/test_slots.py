@@ -104,8 +104,8 @@ def test_it_starts_from_scratch_after_it_was_given_up(host: Host) -> None:
     host.slot("present", environment=crash)
     with pytest.raises(RefusedError):
         host.slot("started", environment=crash)
-    deadline = time.monotonic() + 30
-    while "too often" not in host.seen()["detail"]:
+    deadline = time.monotonic() + 60
+    while "given up" not in host.seen()["detail"]:
         assert time.monotonic() < deadline, host.seen()
         time.sleep(0.5)
     assert host.show("ActiveState") == "failed"
