@@ -21,6 +21,7 @@ from ansible_collections.baton.release.plugins.modules.app_slot import ARGUMENT_
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = {"blue": 8001, "green": 8002}
+OPENS_SECONDS = 15.0
 CODE = "/opt/baton"
 APP = """\
 import http.server, json, os, pathlib, signal, socket, subprocess, sys, time
@@ -111,7 +112,8 @@ class Host:
     def prepare(self) -> None:
         """Put there what a login and app_slot need, once."""
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
-        self.sh("useradd", "--create-home", "--shell", "/bin/bash", "deploy")
+        if not self.sh("getent", "passwd", "deploy", check=False):
+            self.sh("useradd", "--create-home", "--shell", "/bin/bash", "deploy")
         self.sh("install", "-d", "-m", "0700", "-o", "deploy", "-g", "deploy", "/home/deploy/.ssh")
         self.sh(
             "sh",
@@ -181,8 +183,13 @@ class Host:
         return json.loads(self.sh("curl", "-sS", "--max-time", "5", f"http://127.0.0.1:{PORTS[slot]}{path}"))
 
     def answers(self, slot: str) -> bool:
-        """Say whether the app of a slot answers."""
-        return bool(self.sh("curl", "-s", "--max-time", "5", f"http://127.0.0.1:{PORTS[slot]}/", check=False))
+        """Say whether the app of a slot answers; one whose unit is active gets the time to open its port."""
+        deadline = time.monotonic() + OPENS_SECONDS
+        while not (said := self.sh("curl", "-s", "--max-time", "5", f"http://127.0.0.1:{PORTS[slot]}/", check=False)):
+            if self.show("ActiveState", slot) == "inactive" or time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return bool(said)
 
     def show(self, what: str, slot: str = "blue") -> str:
         """Return a property of the slot's unit."""
