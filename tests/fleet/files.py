@@ -21,7 +21,7 @@ class Files:
     stream: io.BytesIO = field(default_factory=io.BytesIO)
 
     def __post_init__(self) -> None:
-        self._archive = tarfile.open(fileobj=self.stream, mode="w")
+        self._archive = tarfile.TarFile(fileobj=self.stream, mode="w")
 
     def add(self, path: str, text: str, *, mode: int = 0o644, owner: int = 0) -> None:
         """Add a file."""
@@ -61,6 +61,8 @@ def of(host: Host, *, login: Path, keys: Path, passwords: dict[str, str], subnet
         files.add("etc/postgresql/15/main/conf.d/fleet.conf", "listen_addresses = '*'\nmax_connections = 200\n")
         files.add("etc/postgresql/15/main/pg_hba.conf", _who_may_ask(subnet))
         files.add("etc/redis/redis.conf", _redis(passwords["redis"]))
+        # A container may not make the namespace of users that Debian's unit asks for.
+        files.add("etc/systemd/system/redis-server.service.d/fleet.conf", "[Service]\nPrivateUsers=false\n")
     if host.group == "bao":
         files.add("etc/openbao/seal.key", passwords["seal"][:32], mode=0o600)
         files.add("etc/openbao/openbao.hcl", _bao(host))
@@ -82,8 +84,9 @@ def _bao(host: Host) -> str:
     return f"""ui = false
 api_addr = "http://{host.address}:8200"
 cluster_addr = "http://{host.address}:8201"
-storage "file" {{
+storage "raft" {{
   path = "/var/lib/openbao"
+  node_id = "{host.name}"
 }}
 listener "tcp" {{
   address = "0.0.0.0:8200"
