@@ -3,7 +3,7 @@
 """One slot on one app host: which release it holds, what that release is given, and whether it runs.
 
 ``<app_root>/slots/<slot>/`` holds ``env`` (0600, what the operator configured), ``secrets.env`` (0600, from secret_fetch), ``run``
-(what the runtime starts, and what a person can start by hand) and ``slot.json``, which says what the slot was given.
+(what the runtime starts, in the directory of the release) and ``slot.json``, which says what the slot was given.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ansible_collections.baton.release.plugins.module_utils.files import (
     write_json,
 )
 from ansible_collections.baton.release.plugins.module_utils.releases import Releases
-from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor, log_tail
+from ansible_collections.baton.release.plugins.module_utils.runtimes import Runtime
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, other
 
 __all__ = ["Slot", "Spec", "gather"]
@@ -36,10 +36,8 @@ POLL_SECONDS = 0.1
 RUN = """\
 #!/bin/sh
 # Written by baton.release.app_slot: how {app_name} {version} runs in slot {slot}.
-set -a
-{sources}
-set +a
-exec {command}
+cd {directory} || exit
+{environment}exec {command}
 """
 
 
@@ -62,13 +60,13 @@ class Spec:
 class Slot:
     """One slot, and what can be done with it."""
 
-    def __init__(self, spec: Spec, runtime: Supervisor) -> None:
+    def __init__(self, spec: Spec, runtime: Runtime) -> None:
         """Look at the slot of ``spec``; nothing of it need exist."""
         self.spec = spec
         self.runtime = runtime
         self.releases = Releases(spec.app_root)
         self.directory = spec.app_root / "slots" / spec.slot
-        self.unit = f"{spec.app_name}-{spec.slot}"
+        self.unit = runtime.unit(spec.app_name, spec.slot)
         self.log = self.directory / "log" / "app.log"
 
     def record(self) -> dict[str, typing.Any]:
@@ -95,9 +93,14 @@ class Slot:
             return False
         if not check_mode:
             self.runtime.stop(self.unit)
+            self.runtime.forget(self.unit, check_mode=False)
             env = {**self.spec.environment, **self._own_environment()}
             write_atomically(self.directory / "env", envfile.render(env), mode=0o600)
             write_atomically(self.directory / "run", self._run_script(), mode=0o700)
+            if self.runtime.hands_environment:
+                # The program runs as another user, who needs the script and nothing else here.
+                (self.directory / "run").chmod(0o755)
+                self.directory.chmod(0o755)
             write_json(self.directory / "slot.json", {"version": self.spec.version, "inputs": inputs})
         return True
 
@@ -136,7 +139,14 @@ class Slot:
         known = bool(self.runtime.state(self.unit)["state"] != "absent")
         if known and not check_mode:
             self.runtime.stop(self.unit)
+            self.runtime.forget(self.unit, check_mode=False)
         return known
+
+    def keep(self, *, check_mode: bool) -> bool:
+        """Have this slot, and not the other one, come back when the host does; say whether that is new."""
+        # In this order: cut off in between, both come back rather than none.
+        kept = self.runtime.keep(self.unit, check_mode=check_mode)
+        return self.runtime.forget(self.beside().unit, check_mode=check_mode) or kept
 
     def remove(self, *, check_mode: bool) -> bool:
         """Remove what the slot was given; say whether there was anything. The slot must be stopped."""
@@ -163,18 +173,22 @@ class Slot:
         }
 
     def _run_script(self) -> str:
+        return RUN.format(
+            app_name=self.spec.app_name,
+            version=self.spec.version,
+            slot=self.spec.slot,
+            directory=shlex.quote(str(self.releases.path(self.spec.version))),
+            environment="" if self.runtime.hands_environment else self._sources(),
+            command=" ".join(shlex.quote(word) for word in self.spec.command),
+        )
+
+    def _sources(self) -> str:
         files = [
             path
             for path in (self.directory / "env", self.directory / "secrets.env")
             if path.name == "env" or path.exists()
         ]
-        return RUN.format(
-            app_name=self.spec.app_name,
-            version=self.spec.version,
-            slot=self.spec.slot,
-            sources="\n".join(f". {shlex.quote(str(path))}" for path in files),
-            command=" ".join(shlex.quote(word) for word in self.spec.command),
-        )
+        return "".join(["set -a\n", *(f". {shlex.quote(str(path))}\n" for path in files), "set +a\n"])
 
     def _inputs(self) -> str:
         """Return a digest of all that the process would be given; another digest means it must be started anew."""
@@ -212,23 +226,23 @@ class Slot:
         while not self._listening():
             process = self.runtime.state(self.unit)
             if process["state"] in ("failing", "stopped", "absent") or time.monotonic() > deadline:
+                place, tail = self.runtime.log_end(self.unit, log=self.log)
                 raise BatonError(
                     found=f"{self.unit} is {process['state']} {process['detail']}".rstrip()
-                    + f" and port {self.spec.port} is closed; the end of {self.log}:\n{self._masked_tail()}\n",
+                    + f" and port {self.spec.port} is closed; the end of {place}:\n{self._masked(tail)}\n",
                     expected=f"that {self.spec.version} listens on it within {self.spec.start_seconds:g} s",
                     fix="traffic was not touched; mend the version, its configuration or its secrets, and release again",
                 )
             time.sleep(POLL_SECONDS)
 
-    def _masked_tail(self) -> str:
-        tail = log_tail(self.log)
+    def _masked(self, tail: str) -> str:
         secrets = envfile.parse(read_text(self.directory / "secrets.env") or "").values()
         for secret in sorted(secrets, key=len, reverse=True):
             tail = tail.replace(secret, "********") if secret else tail
         return tail
 
 
-def gather(app_name: str, app_root: Path, runtime: Supervisor) -> dict[str, typing.Any]:
+def gather(app_name: str, app_root: Path, runtime: Runtime) -> dict[str, typing.Any]:
     """Return both slots as they are, and the installed releases."""
     slots = {slot: Slot(Spec(app_name, app_root, slot), runtime) for slot in SLOTS}
     releases = Releases(app_root)

@@ -30,6 +30,7 @@ BAD_NAME = 10
 NOT_RUNNING = 70
 RPC_TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.05
+LOG_LINES = 15
 
 UNIT = """\
 ; Written by baton.release.app_slot.
@@ -52,6 +53,8 @@ stdout_logfile_backups=2
 
 class Supervisor:
     """The supervisord that ``config`` belongs to."""
+
+    hands_environment = False
 
     def __init__(self, config: str | Path) -> None:
         """Read where supervisord listens and where its program files belong.
@@ -79,6 +82,10 @@ class Supervisor:
         """Expand a value as supervisord does: %(here)s, %(ENV_NAME)s, and %% for a percent sign."""
         known = {f"ENV_{name}": text for name, text in os.environ.items()}
         return value % {**known, "here": str(self.config.parent), "host_node_name": platform.node()}
+
+    def unit(self, app_name: str, slot: str) -> str:
+        """Return the name of the program of a slot."""
+        return f"{app_name}-{slot}"
 
     def state(self, name: str) -> dict[str, typing.Any]:
         """Return ``{"state": running|starting|failing|stopped|absent, "pid": int|None, "detail": str}`` of the program ``name``."""
@@ -117,6 +124,21 @@ class Supervisor:
         if known:
             self._call("supervisor.removeProcessGroup", name, missing=None)
         return known
+
+    def keep(self, name: str, *, check_mode: bool) -> bool:
+        """Change nothing: supervisord starts, when it starts itself, every program that was started and not stopped since."""
+        del name, check_mode
+        return False
+
+    def forget(self, name: str, *, check_mode: bool) -> bool:
+        """Change nothing, as ``keep`` does: to stop a program is to forget it."""
+        del name, check_mode
+        return False
+
+    def log_end(self, name: str, *, log: Path) -> tuple[str, str]:
+        """Return the log of the program, and its last lines; none when there is no log."""
+        del name
+        return str(log), "\n".join((read_text(log) or "").splitlines()[-LOG_LINES:])
 
     def _await_end(self, name: str) -> None:
         """Wait until no process of ``name`` is left; supervisord itself kills one that does not end in time.
@@ -186,8 +208,3 @@ def _connect(url: str, *, timeout: float) -> http.client.HTTPConnection:
 
 def _escape(path: Path) -> str:
     return str(path).replace("%", "%%")
-
-
-def log_tail(log: Path, *, lines: int = 15) -> str:
-    """Return the last lines of a program's log, or an empty string when there is none."""
-    return "\n".join((read_text(log) or "").splitlines()[-lines:])

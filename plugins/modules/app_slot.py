@@ -31,7 +31,8 @@ options:
         the slot is stopped.
       - V(started) has the slot of V(present) running, its port open.
       - V(stopped) has nothing running in the slot; V(absent) removes the slot, though not the installed releases.
-      - V(verified) marks the slot's release as proven under traffic, and removes old releases beyond O(keep_releases).
+      - V(verified) marks the slot's release as proven under traffic, removes old releases beyond O(keep_releases), and with
+        O(runtime=systemd) has this slot and not the other one come back when the host does.
       - V(fenced) makes the host refuse older leases from now on, and V(gathered) does not even that; both only read the slots and the
         installed releases.
     type: str
@@ -83,7 +84,9 @@ options:
     type: dict
     default: {}
   exclusive:
-    description: Whether O(state=started) stops the other slot first, because this host has no room for both.
+    description:
+      - Whether O(state=started) stops the other slot first, because this host has no room for both.
+      - This slot then is the one that comes back when the host does.
     type: bool
     default: false
   start_timeout:
@@ -99,9 +102,13 @@ options:
     type: int
     default: 5
   runtime:
-    description: What supervises the processes.
+    description:
+      - What supervises the processes.
+      - V(systemd) needs the template unit that the role P(baton.release.provision#role) writes, and root. It hands the environment to the
+        app, which then need not be able to read it. Only the slot that was kept last comes back when the host does; see O(state).
+      - V(supervisor) starts every slot that was started and not stopped since, when it starts itself.
     type: str
-    choices: [supervisor]
+    choices: [supervisor, systemd]
     default: supervisor
   supervisor_config:
     description: Configuration file of the host's supervisord.
@@ -172,7 +179,7 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     refuse_unfit,
     whole,
 )
-from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
+from ansible_collections.baton.release.plugins.module_utils.runtimes import RUNTIMES, runtime_of
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
 
 STATES = ["present", "started", "stopped", "absent", "verified", "fenced", "gathered"]
@@ -195,7 +202,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "start_timeout": {"type": "float", "default": 60},
     "stop_timeout": {"type": "int", "default": 30},
     "keep_releases": {"type": "int", "default": 5},
-    "runtime": {"type": "str", "choices": ["supervisor"], "default": "supervisor"},
+    "runtime": {"type": "str", "choices": list(RUNTIMES), "default": "supervisor"},
     "supervisor_config": {"type": "path", "default": "/etc/supervisor/supervisord.conf"},
 }
 REQUIRED_IF = [
@@ -207,7 +214,7 @@ REQUIRED_IF = [
     ("state", "verified", ["slot", "version"]),
 ]
 
-# What becomes a file name, a line of a script or of supervisord's configuration.
+# What becomes a file name, or a line of a script or of a runtime's configuration.
 RULES = {
     "app_name": APP_NAME,
     "app_root": FILE,
@@ -226,7 +233,7 @@ RULES = {
 def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """Bring the slot to the wanted state and return the module's result."""
     refuse_unfit(params, RULES)
-    app_root, runtime = Path(params["app_root"]), Supervisor(params["supervisor_config"])
+    app_root, runtime = Path(params["app_root"]), runtime_of(params["runtime"], params)
     result: dict[str, Any] = {"changed": False}
     if params["state"] == "fenced":
         with fenced(params["state_dir"], params["token"], check_mode=check_mode):
@@ -251,11 +258,14 @@ def _change(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -
         return {"changed": slot.prepare(check_mode=check_mode) or installed}
     if state == "started":
         stopped = params["exclusive"] and slot.beside().stop(check_mode=check_mode)
-        return {"changed": slot.start(check_mode=check_mode) or stopped}
+        started = slot.start(check_mode=check_mode)
+        kept = params["exclusive"] and slot.keep(check_mode=check_mode)
+        return {"changed": started or stopped or kept}
     if state == "verified":
         marked = slot.releases.verify(params["version"], check_mode=check_mode)
         removed = slot.prune(keep=params["keep_releases"], check_mode=check_mode)
-        return {"changed": marked or bool(removed), "removed": removed}
+        kept = slot.keep(check_mode=check_mode)
+        return {"changed": marked or kept or bool(removed), "removed": removed}
     stopped = slot.stop(check_mode=check_mode)
     return {"changed": (slot.remove(check_mode=check_mode) or stopped) if state == "absent" else stopped}
 

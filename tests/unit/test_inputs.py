@@ -26,6 +26,7 @@ from ansible_collections.baton.release.plugins.action.release_plan import make
 from ansible_collections.baton.release.plugins.action.release_settings import ROLES, specs_of
 from ansible_collections.baton.release.plugins.module_utils import app_slots, envfile
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.runtimes import RUNTIMES
 from ansible_collections.baton.release.plugins.module_utils.settings import Inventory, problems_in, refuse
 from ansible_collections.baton.release.plugins.module_utils.settings_run import Started, complaints_of_run
 from ansible_collections.baton.release.plugins.module_utils.settings_types import Unresolved
@@ -280,23 +281,38 @@ def call(name: str, module: Any, arguments: dict[str, Any], *, may_start: str = 
 class Still:
     """A supervisord that knows no program and starts none."""
 
+    hands_environment = False
+
     def __init__(self, config: str) -> None:
         self.config = config
 
-    def state(self, _name: str) -> dict[str, Any]:
+    def unit(self, app_name: str, slot: str) -> str:
+        return f"{app_name}-{slot}"
+
+    def state(self, unit: str) -> dict[str, Any]:
+        del unit
         return {"state": "absent", "pid": None, "detail": ""}
 
-    def stop(self, _name: str) -> bool:
-        return False
+    def stop(self, unit: str) -> bool:
+        return not unit
 
-    def start(self, name: str, **_more: Any) -> None:
+    def keep(self, unit: str, *, check_mode: bool) -> bool:
+        return check_mode and not unit
+
+    forget = keep
+
+    def log_end(self, unit: str, *, log: Path) -> tuple[str, str]:
+        return str(log), unit
+
+    def start(self, unit: str, *, command: Path, directory: Path, log: Path, stop_seconds: int) -> None:
+        del command, directory, log, stop_seconds
         (Path.cwd() / "programs").mkdir(exist_ok=True)
-        (Path.cwd() / "programs" / f"{name}.conf").write_text(name)
+        (Path.cwd() / "programs" / f"{unit}.conf").write_text(unit)
 
 
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_slot, "Supervisor", Still)
+    monkeypatch.setitem(RUNTIMES, "supervisor", lambda options: Still(options["supervisor_config"]))
 
 
 def spoiled(good: dict[str, Any], bad: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
@@ -375,7 +391,8 @@ def test_the_run_script_runs_what_it_was_given_and_nothing_else(sandbox: Path) -
         SEEN["run script"] += 1
         show = [sys.executable, "-c", "import json,os,sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))"]
         spec = app_slots.Spec("shop", sandbox / "sh", "blue", 1, "one", "v1", (*show, *words), environment)
-        slot = app_slots.Slot(spec, Still(""))  # type: ignore[arg-type]  # a runtime that only stands still
+        slot = app_slots.Slot(spec, Still(""))
+        slot.releases.path("v1").mkdir(parents=True, exist_ok=True)
         slot.prepare(check_mode=False)
         done = subprocess.run(
             ["/bin/sh", str(slot.directory / "run")], capture_output=True, text=True, check=True, env={}

@@ -1,0 +1,75 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""Runtimes behind one table: what keeps the process of a slot running on its host."""
+
+from __future__ import annotations
+
+import typing
+from pathlib import Path
+
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
+from ansible_collections.baton.release.plugins.module_utils.runtime_systemd import Systemd
+
+__all__ = ["RUNTIMES", "Runtime", "runtime_of"]
+
+
+class Runtime(typing.Protocol):
+    """Supervises programs, one for each slot; a program is called by its unit, a name that the runtime makes."""
+
+    @property
+    def hands_environment(self) -> bool:
+        """Whether it reads the environment files itself, for a program that runs as a user who may not read them."""
+
+    def unit(self, app_name: str, slot: str) -> str:
+        """Return what the program of a slot is called."""
+
+    def state(self, unit: str) -> dict[str, typing.Any]:
+        """Return ``{"state": running|starting|failing|stopped|absent, "pid": int|None, "detail": str}``.
+
+        ``absent`` is what neither runs nor would be started by itself.
+        """
+
+    def start(self, unit: str, *, command: Path, directory: Path, log: Path, stop_seconds: int) -> None:
+        """Start the program from scratch; whether it stays up is for ``state`` to say.
+
+        Args:
+            unit: the program.
+            command: the script to run.
+            directory: the directory to run it in.
+            log: where the program's output may go.
+            stop_seconds: how long it may take to end after SIGTERM, from now on.
+        """
+
+    def stop(self, unit: str) -> bool:
+        """Stop the program, however it is; say whether there was anything to stop. Waits until its processes have ended."""
+
+    def keep(self, unit: str, *, check_mode: bool) -> bool:
+        """Have the program come back when the host does; say whether that is new."""
+
+    def forget(self, unit: str, *, check_mode: bool) -> bool:
+        """Have the program not come back by itself, running or not; say whether that is new."""
+
+    def log_end(self, unit: str, *, log: Path) -> tuple[str, str]:
+        """Return where the output of the program goes, and the last lines of it."""
+
+
+RUNTIMES: dict[str, typing.Callable[[typing.Mapping[str, typing.Any]], Runtime]] = {
+    "supervisor": lambda options: Supervisor(options["supervisor_config"]),
+    "systemd": lambda _options: Systemd(),
+}
+
+
+def runtime_of(name: str, options: typing.Mapping[str, typing.Any]) -> Runtime:
+    """Return the runtime called ``name``, made from the module's options.
+
+    Raises:
+        BatonError: there is no runtime of that name, or it cannot be used on this host.
+    """
+    if name not in RUNTIMES:
+        raise BatonError(
+            found=f"the runtime {name!r}",
+            expected=f"one of {', '.join(sorted(RUNTIMES))}",
+            fix="correct app_runtime; nothing was touched",
+        )
+    return RUNTIMES[name](options)
