@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["HAProxyRing"]
 
 RING = "requests"
+HANDOVER = "handover"
 _SERVER_ERROR, _UPGRADED = 500, 101
 _SHARE_OF_TIME = 0.1
 """So much of the time is spent on reading at most, however large the ring is."""
@@ -128,8 +129,8 @@ class HAProxyRing:
         return ring[at + len(last) :].strip("\n").splitlines()
 
     def _request(self, line: str) -> Request | None:
-        if not line.startswith("{"):
-            return None  # HAProxy's own messages
+        if not line.startswith("{") or f'_{HANDOVER}"' in line:
+            return None  # HAProxy's own messages, and what the newest worker has answered and lists too
         try:
             entry: Entry = json.loads(line)
             status, end, ms = int(entry["status"]), str(entry["end"]), float(entry["ms"])

@@ -4,8 +4,10 @@
 
 HAProxy looks the live slot up in a map at every request, and the admin states of the servers ``<host>_<slot>_<port>`` in the backend
 ``<app>_mixed`` are the seats. Both are in its memory, so both are also kept in files that it begins with: ``haproxy.map`` and
-``haproxy.servers`` in the state directory. They are written first, and every worker is told: after a reload those before it go on
-answering the connections that they have, with the slot that they know.
+``haproxy.servers`` in the state directory. They are written first.
+
+After a reload the workers before it go on answering the connections that they have, from the slot and the seats that they know, and
+HAProxy drains none of their servers any more. So their map is set to ``handover``: they hand each request to the newest worker.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ _UP = "UP"
 """Exactly: a server that has just left maintenance is "UP 1/3" before any check."""
 _DRAINED = 8
 _ATTEMPTS = 3
+_HANDOVER = "handover"
 
 Pools = typing.Mapping[str, typing.Mapping[str, typing.Any]]
 
@@ -187,11 +190,10 @@ class HAProxy:
             yield f"{kept} after a restart"
         current = self._states(next(iter(views.values())))
         for worker, view in views.items():
-            if view.live not in (None, live) and (view.live or live != NOTHING_LIVE):
+            # Without the map it began before this app was configured. Its seats stay as they were at the reload.
+            alike = view.live in (None, _HANDOVER) or ((view.live or NOTHING_LIVE) == live and live != MIXED)
+            if not worker.current and not alike:
                 yield f"{view.live or NOTHING_LIVE} at the old worker {worker.pid}"
-            old = self._states(view)
-            if live == MIXED and any(_ready(old[name]) != _ready(current[name]) for name in {*old} & {*current}):
-                yield f"other seats at the old worker {worker.pid}"
         if live == MIXED:
             begins = admin_states(read_text(self._servers_file) or "")
             if any(_ready(begins.get(name, 0)) != _ready(flags) for name, flags in current.items()):
@@ -215,7 +217,10 @@ class HAProxy:
             view = self._view(runtime, worker)
             if view is None or (view.live is None and not worker.current):
                 return  # it has ended, or began before this app was configured
-            if after.live == MIXED:
+            live = after.live
+            if not worker.current and f"{self.app_name}_{_HANDOVER}" in view.backends:
+                live = _HANDOVER
+            elif after.live == MIXED:
                 commands = [
                     f"set server {self._mixed}/{name} state {'drain' if _wanted(name, after.seats) else 'ready'}"
                     for name in self._states(view)
@@ -223,7 +228,7 @@ class HAProxy:
                 # What is to answer first, so that at no instant there is nobody.
                 runtime.do(worker, *sorted(commands, key=lambda command: command.endswith("drain")))
             verb = "set" if view.live else "add"
-            runtime.do(worker, f"{verb} map {self._map_file} {self.app_name} {after.live}")
+            runtime.do(worker, f"{verb} map {self._map_file} {self.app_name} {live}")
         except SilentError:
             if worker.current:
                 raise

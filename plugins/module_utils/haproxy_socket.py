@@ -50,19 +50,20 @@ class Runtime:
             SilentError: nobody answers.
             BatonError: the socket may not be used.
         """
-        answer = self._answer("show proc")
-        if not answer.startswith("#<PID>"):
-            return [Worker(0, current=True)]
-        found: list[Worker] = []
-        for line in answer.splitlines():
-            words = line.split()
-            if words[:1] == ["#"]:
-                current = words == ["#", "workers"]
-            elif len(words) > 1 and words[1] == "worker":
-                found.append(Worker(int(words[0]), current=current))
-        if not any(worker.current for worker in found):
-            raise SilentError(f"the master at {self._path} has no worker")
-        return sorted(found, key=lambda worker: not worker.current)
+        deadline = time.monotonic() + RELOAD_SECONDS
+        while True:
+            answer = self._answer("show proc")
+            if not answer.startswith("#<PID>"):
+                return [Worker(0, current=True)]
+            lines = [line.split() for line in answer.splitlines()]
+            # In the order of the reloads that each has lived through.
+            found = sorted((int(words[2]), int(words[0])) for words in lines if words[1:2] == ["worker"])
+            if found and (found[0][0] == 0 or time.monotonic() >= deadline):
+                # Without a newer one, the latest reload has failed, and the youngest worker still listens.
+                return [Worker(pid, current=number == 0) for number, (_reloads, pid) in enumerate(found)]
+            if time.monotonic() >= deadline:
+                raise SilentError(f"the master at {self._path} has no worker")
+            time.sleep(_PAUSE_SECONDS)
 
     def ask(self, worker: Worker, *commands: str) -> str:
         """Return what ``worker`` answers to commands, which a stats socket hands to it in one piece.
