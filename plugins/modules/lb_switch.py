@@ -54,6 +54,7 @@ options:
     description:
       - Per cent of the clients that reach O(slot), for O(state=live). Below 100 the slot that is live stays live for the others, so it
         has to be the other one; a client stays where it is while the share grows.
+      - The driver V(haproxy) supports only V(0) and V(100).
       - V(0) takes what the slot had of them.
     type: int
     default: 100

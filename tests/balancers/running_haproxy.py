@@ -62,9 +62,7 @@ class RunningHAProxy:
             "haproxy_health_path": "/health/ready",
             "haproxy_app_group": "app",
             "groups": {"app": HOSTS},
-            "haproxy_servers": {
-                host: {slot: self.backends[host, slot].address for slot in SLOTS} for host in HOSTS
-            },
+            "haproxy_servers": {host: {slot: self.backends[host, slot].address for slot in SLOTS} for host in HOSTS},
         }
         # A file, no page: nothing is to be escaped.
         environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701 - as said above

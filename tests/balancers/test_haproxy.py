@@ -32,7 +32,9 @@ def told(haproxy: RunningHAProxy, command: str) -> str:
 
 
 def files_of(haproxy: RunningHAProxy) -> dict[str, str]:
-    return {str(path.relative_to(haproxy.state)): path.read_text() for path in haproxy.state.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(haproxy.state)): path.read_text() for path in haproxy.state.rglob("*") if path.is_file()
+    }
 
 
 def test_before_the_first_release_nothing_is_live_and_the_previews_answer(haproxy: RunningHAProxy) -> None:
@@ -43,7 +45,9 @@ def test_before_the_first_release_nothing_is_live_and_the_previews_answer(haprox
     assert (haproxy.get(address=haproxy.blue)[1], haproxy.get(address=haproxy.green)[1]) == ("blue", "green")
 
 
-def test_switching_there_and_back_loses_nothing_and_leaves_nothing_stale(haproxy: RunningHAProxy, tmp_path: Path) -> None:
+def test_switching_there_and_back_loses_nothing_and_leaves_nothing_stale(
+    haproxy: RunningHAProxy, tmp_path: Path
+) -> None:
     haproxy.switch("blue", "none")
     after: list[tuple[float, str]] = []
     with Witness(haproxy.url, tmp_path / "ledger", rate=50, posts=[("/orders", "{}")], connections=8) as witness:
