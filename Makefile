@@ -50,7 +50,7 @@ test: ## Run all tests: each of the three parts, also when one of them fails
 
 test-unit: $(VENV)/.test ## Run the tests of the parts
 	@echo "== Tests of the parts"
-	@$(BIN)/python -m pytest tests/unit -n 2 -q
+	@$(BIN)/python -m pytest tests/unit tests/balancers -n 2 -q
 
 # In one run, so that the shop is built once, and neither of the two cores waits for the other.
 test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many at once, and installed from the tarball

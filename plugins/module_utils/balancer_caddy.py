@@ -83,6 +83,10 @@ class Caddy:
         """Change these files; Caddy itself needs nothing."""
         LookupFiles(self.state_dir).route(before, after, pools)
 
+    def warnings(self) -> list[str]:
+        """Return none: there is only one Caddy to reach."""
+        return []
+
     def _counts(self) -> dict[str, int]:
         """Return the requests at each server, by whatever route they came.
 

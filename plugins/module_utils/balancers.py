@@ -1,14 +1,17 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""The drivers for load balancers, one file each."""
+"""The drivers for load balancers, one file each; only the one that is asked for is loaded."""
 
 from __future__ import annotations
 
 import typing
 from pathlib import Path
 
-from ansible_collections.baton.release.plugins.module_utils.balancer_caddy import Caddy
-from ansible_collections.baton.release.plugins.module_utils.switch import Balancer
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils.switch import Balancer
 
 __all__ = ["DRIVERS", "balancer"]
 
@@ -16,6 +19,8 @@ Options = typing.Mapping[str, typing.Any]
 
 
 def _caddy(options: Options) -> Balancer:
+    from ansible_collections.baton.release.plugins.module_utils.balancer_caddy import Caddy  # noqa: PLC0415 - see above
+
     return Caddy(
         options["admin"] or "http://127.0.0.1:2019",
         options["app_name"],
@@ -25,7 +30,21 @@ def _caddy(options: Options) -> Balancer:
     )
 
 
-DRIVERS: dict[str, typing.Callable[[Options], Balancer]] = {"caddy": _caddy}
+def _haproxy(options: Options) -> Balancer:
+    from ansible_collections.baton.release.plugins.module_utils.balancer_haproxy import HAProxy  # noqa: PLC0415 - see above
+
+    if 0 < options["share"] < WHOLE:
+        raise BatonError(
+            found=f"a share of {options['share']} per cent",
+            expected=f"0 or {WHOLE}: the driver haproxy does not support another one",
+            fix="switch all clients at once",
+        )
+    return HAProxy(
+        Path(options["admin"] or "/run/haproxy-master.sock"), options["app_name"], Path(options["state_dir"])
+    )
+
+
+DRIVERS: dict[str, typing.Callable[[Options], Balancer]] = {"caddy": _caddy, "haproxy": _haproxy}
 """For each driver what makes one from the options of ``lb_switch``."""
 
 

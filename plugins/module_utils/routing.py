@@ -25,14 +25,17 @@ class Routing:
     """For each app host the slot that its share of the requests reaches, or ``out``; empty where the balancer has no seats."""
     share: int = 0
     """Per cent of the clients that reach the slot that is not live."""
+    unsettled: str = ""
+    """What is other than all that says, for instance after a restart, because whoever changed it last did not get to its end."""
 
     def same(self, other: Routing) -> bool:
-        """Say whether requests go the same ways; the seats count only while they decide."""
-        return (self.live, self.share) == (other.live, other.share) and (
+        """Say whether requests go the same ways; the seats count only while they decide, and what is unsettled is never the same."""
+        return (self.live, self.share, self.unsettled) == (other.live, other.share, other.unsettled) and (
             self.live != MIXED or self.seats == other.seats
         )
 
     def as_text(self) -> str:
         """Return the routing in one line, as a diff shows it."""
         seating = "".join(f" {host}={slot}" for host, slot in self.seats.items() if self.live == MIXED)
-        return self.live + seating + (f" and {self.share} % of the clients the other slot" if self.share else "") + "\n"
+        share = f" and {self.share} % of the clients the other slot" if self.share else ""
+        return self.live + seating + share + (f" ({self.unsettled})" if self.unsettled else "") + "\n"

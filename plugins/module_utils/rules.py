@@ -13,6 +13,7 @@ from ansible_collections.baton.release.plugins.module_utils.settings_types impor
 
 __all__ = [
     "ADDRESS",
+    "ADMIN",
     "APP_NAME",
     "ARTIFACT",
     "A_DAY",
@@ -165,6 +166,9 @@ URL_PATH = text(_is_url_path, "a path that starts with /, such as /health/ready"
 BASE_URL = text(
     _is_base_url,
     "http:// or https:// with a host, without a user and without / at its end, such as http://127.0.0.1:8080",
+)
+ADMIN = text(
+    lambda value: _is_base_url(value) or _is_path(value), f"{BASE_URL.expected}; or for haproxy the path of a socket"
 )
 PORT = whole(1, 65_535)
 ONE_LINE = text(

@@ -36,7 +36,13 @@ def complaints_between(groups: Groups, settings: Settings) -> list[tuple[Complai
     for host, values in settings.items():
         found += [
             (one, (host,))
-            for one in (*_proofs(values), *_strategy(groups, values), *_secrets(values), *_preview(values))
+            for one in (
+                *_proofs(values),
+                *_strategy(groups, values),
+                *_secrets(values),
+                *_admin(values),
+                *_preview(values),
+            )
         ]
     return [*_merged(found), *_sockets(groups, settings), *_machines(settings)]
 
@@ -119,6 +125,18 @@ def _strategy(groups: Groups, values: Values) -> typing.Iterator[Complaint]:
 def _secrets(values: Values) -> typing.Iterator[Complaint]:
     if values.get("secrets_store") == "file" and values.get("secrets_items") and not values.get("secrets_path", True):
         yield Complaint("secrets_path", "nothing", "the file with the secrets, for secrets_store file", "set it")
+
+
+def _admin(values: Values) -> typing.Iterator[Complaint]:
+    driver, admin = values.get("traffic_driver"), str(values.get("traffic_admin", ""))
+    if driver == "haproxy" and admin and not admin.startswith("/"):
+        yield Complaint(
+            "traffic_admin", f"{admin:.80}", "the path of HAProxy's socket, for traffic_driver haproxy", "correct it"
+        )
+    elif driver == "caddy" and admin.startswith("/"):
+        yield Complaint(
+            "traffic_admin", f"{admin:.80}", "the URL of Caddy's admin endpoint, for traffic_driver caddy", "correct it"
+        )
 
 
 def _preview(values: Values) -> typing.Iterator[Complaint]:

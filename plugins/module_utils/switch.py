@@ -52,6 +52,9 @@ class Balancer(typing.Protocol):
             BatonError: the balancer did not do it.
         """
 
+    def warnings(self) -> list[str]:
+        """Return what a person should know of how this balancer is reached, a sentence or two each."""
+
 
 @dataclass(frozen=True)
 class Wanted:

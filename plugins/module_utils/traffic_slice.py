@@ -10,7 +10,6 @@ from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ansible_collections.baton.release.plugins.module_utils.access_log_caddy import CaddyAccessLog
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.traffic import Slice, Tally, judge
 from ansible_collections.baton.release.plugins.module_utils.traffic_probes import AGENT
@@ -19,9 +18,48 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.traffic import Limits, Request
     from ansible_collections.baton.release.plugins.module_utils.traffic_probes import Probes
 
-__all__ = ["DRIVERS", "watch"]
+__all__ = ["DRIVERS", "AccessLog", "watch"]
 
-DRIVERS = {"caddy": CaddyAccessLog}
+
+class AccessLog(typing.Protocol):
+    """What a driver gives: the requests of a balancer as they come, and how many it has seen."""
+
+    entries: int
+    matched: int
+    garbage: int
+
+    @property
+    def cursor(self) -> dict[str, typing.Any]:
+        """Where the next reader goes on."""
+
+    @property
+    def gap(self) -> bool:
+        """Whether entries may have been lost since the cursor."""
+
+    def read(self) -> typing.Iterator[Request]:
+        """Yield the requests since the last call."""
+
+    def close(self) -> None:
+        """Let go of the log."""
+
+
+def _caddy(path: Path, **more: typing.Any) -> AccessLog:
+    from ansible_collections.baton.release.plugins.module_utils.access_log_caddy import (  # noqa: PLC0415 - only the driver that is asked for
+        CaddyAccessLog,
+    )
+
+    return CaddyAccessLog(path, **more)
+
+
+def _haproxy(path: Path, **more: typing.Any) -> AccessLog:
+    from ansible_collections.baton.release.plugins.module_utils.access_log_haproxy import (  # noqa: PLC0415 - only the driver that is asked for
+        HAProxyRing,
+    )
+
+    return HAProxyRing(path, **more)
+
+
+DRIVERS: dict[str, typing.Callable[..., AccessLog]] = {"caddy": _caddy, "haproxy": _haproxy}
 
 _LOOK_EVERY = 0.25  # seconds
 _LAST_LOOKS = 0.02  # seconds, while only probes are waited for
@@ -39,7 +77,7 @@ class _Watch:
         self.others: dict[str, Counter[str]] = {}
         self.unlabelled = 0
 
-    def see(self, log: CaddyAccessLog, probes: Probes) -> None:
+    def see(self, log: AccessLog, probes: Probes) -> None:
         for request in log.read():
             self._count(request)
         for failure in probes.take():
@@ -118,7 +156,7 @@ def watch(
     return result
 
 
-def _look(seen: _Watch, log: CaddyAccessLog, probes: Probes, end: float) -> tuple[str, str, str]:
+def _look(seen: _Watch, log: AccessLog, probes: Probes, end: float) -> tuple[str, str, str]:
     while True:
         now = time.monotonic()
         if now < end:
@@ -132,7 +170,7 @@ def _look(seen: _Watch, log: CaddyAccessLog, probes: Probes, end: float) -> tupl
         time.sleep(min(_LOOK_EVERY, probes.interval, max(end - now, _LAST_LOOKS)))
 
 
-def _refuse_blindness(seen: _Watch, log: CaddyAccessLog, probes: Probes, result: dict[str, typing.Any]) -> None:
+def _refuse_blindness(seen: _Watch, log: AccessLog, probes: Probes, result: dict[str, typing.Any]) -> None:
     # Without answered probes, silence is only silence.
     must_show = probes.answered >= _BLIND_PROBES
     if log.garbage and not log.entries:

@@ -38,7 +38,7 @@ options:
   driver:
     description: Which load balancer it is.
     type: str
-    choices: [caddy]
+    choices: [caddy, haproxy]
     default: caddy
   app_name:
     description: Name of the app in the load balancer's configuration.
@@ -54,6 +54,7 @@ options:
     description:
       - Per cent of the clients that reach O(slot), for O(state=live). Below 100 the slot that is live stays live for the others, so it
         has to be the other one; a client stays where it is while the share grows.
+      - The driver V(haproxy) supports only V(0) and V(100).
       - V(0) takes what the slot had of them.
     type: int
     default: 100
@@ -91,6 +92,8 @@ options:
     description:
       - Where the load balancer itself is asked, on its host. For V(caddy) the URL of its admin endpoint, by default
         C(http://127.0.0.1:2019).
+      - For V(haproxy) the path of the socket of its master, by default C(/run/haproxy-master.sock). A stats socket of level admin will
+        do, but leads to the newest worker alone, and the module warns.
     type: str
   preview:
     description: For each slot the URL of the load balancer's listener that always leads to that slot.
@@ -225,7 +228,8 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
         with fenced(directory, token, check_mode=check_mode):
             return {"changed": False, **observe(own, directory)}
     wanted = Wanted(**{name: params[name] for name in WANTED})
-    return switch(own, wanted, state_dir=directory, token=token, check_mode=check_mode)
+    result = switch(own, wanted, state_dir=directory, token=token, check_mode=check_mode)
+    return {**result, "warnings": own.warnings()}
 
 
 def _refuse_bad(params: dict[str, Any]) -> None:

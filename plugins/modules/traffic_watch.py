@@ -31,11 +31,12 @@ options:
   driver:
     description: The kind of load balancer.
     type: str
-    choices: [caddy]
+    choices: [caddy, haproxy]
     default: caddy
   access_log:
     description:
-      - The balancer's access log on this host. For Caddy, a file with its JSON encoder.
+      - The balancer's access log on this host. For Caddy, a file with its JSON encoder. For HAProxy, the socket of its master (or a
+        stats socket, which shows only the requests of the newest worker); its ring C(requests) is the log (role haproxy).
     type: path
     required: true
   slot:

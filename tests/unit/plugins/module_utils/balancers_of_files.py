@@ -40,6 +40,10 @@ class BalancerOfFiles:
         """Change the files."""
         self.files.route(before, after, pools)
 
+    def warnings(self) -> list[str]:
+        """Return none."""
+        return []
+
     def switch(self, directory: Path, wanted: Wanted, *, token: int | None = None, **more: Any) -> dict[str, Any]:
         """Switch this balancer, whose files are in ``directory``."""
         return switch(self.at(directory), wanted, state_dir=directory, token=token, **more)

@@ -53,6 +53,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("traffic_url", "http://x:0", "traffic_url", "http:// or https://"),
     ("traffic_url", "http://x:99999", "traffic_url", "http:// or https://"),
     ("traffic_admin", "127.0.0.1:2019", "traffic_admin", "http:// or https://"),
+    ("traffic_admin", "/run/../etc", "traffic_admin", "the path of a socket"),
     ("app_address", "http://x", "app_address", "without a port"),
     ("app_artifact_url", "shop.tar.gz", "app_artifact_url", "{version} stands for the tag"),
     ("verify_paths", ["health"], "verify_paths[0]", "a path that starts with /"),

@@ -103,6 +103,22 @@ TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...], dict[str, list[str]],
         "release_max_surge",
         "to do: ",
     ),
+    (
+        "a URL where a socket is needed",
+        {"traffic_driver": "haproxy"},
+        ("lb1",),
+        GROUPS,
+        "traffic_admin",
+        "the path of HAProxy's socket",
+    ),
+    (
+        "a socket where a URL is needed",
+        {"traffic_driver": "caddy", "traffic_admin": "/run/haproxy-master.sock"},
+        ("lb1",),
+        GROUPS,
+        "traffic_admin",
+        "the URL of Caddy's admin endpoint",
+    ),
     ("no file of secrets", {"secrets_store": "file", "secrets_path": ""}, ("app1",), GROUPS, "secrets_path", "set it"),
 ]  # fmt: skip - one row, one line
 

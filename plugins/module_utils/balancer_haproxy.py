@@ -1,0 +1,294 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""A HAProxy that is configured by this collection's role ``haproxy``, through its runtime API.
+
+HAProxy looks the live slot up in a map at every request, and the admin states of the servers ``<host>_<slot>_<port>`` in the backend
+``<app>_mixed`` are the seats. Both are in its memory, so both are also kept in files that it begins with: ``haproxy.map`` and
+``haproxy.servers`` in the state directory. They are written first.
+
+After a reload the workers before it go on answering the connections that they have, from the slot and the seats that they know, and
+HAProxy drains none of their servers any more. So their map is set to ``handover``: they hand each request to the newest worker.
+"""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.files import read_text, write_atomically
+from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime, SilentError, Worker
+from ansible_collections.baton.release.plugins.module_utils.haproxy_view import (
+    NOT_READY,
+    View,
+    admin_states,
+    map_value,
+    seats_of,
+    servers,
+)
+from ansible_collections.baton.release.plugins.module_utils.routing import Routing
+from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, SLOTS
+
+__all__ = ["HAProxy"]
+
+OLDEST = (2, 4)
+_UP = "UP"
+"""Exactly: a server that has just left maintenance is "UP 1/3" before any check."""
+_DRAINED = 8
+_ATTEMPTS = 3
+_HANDOVER = "handover"
+
+Pools = typing.Mapping[str, typing.Mapping[str, typing.Any]]
+
+
+@dataclass(frozen=True)
+class HAProxy:
+    """One HAProxy: the socket of its master or of its worker, the app's name in its configuration, and its files."""
+
+    admin: Path
+    app_name: str
+    state_dir: Path
+    timeout: float = 5.0
+
+    def pools(self) -> dict[str, typing.Any] | None:
+        """Return ``{slot: {servers, hosts, up, in_flight}}``, or None when this HAProxy does not answer as configured."""
+        try:
+            views = list(self._views().values())
+        except (SilentError, LookupError, ValueError):
+            return None
+        counts, backends = _in_flight(views), views[0].backends
+        pools = {}
+        for slot in SLOTS:
+            pool = backends.get(f"{self.app_name}_{slot}")
+            if not pool:
+                return None
+            seated = all(host in seats_of(self._states(views[0]))[0] for host in pool)
+            pools[slot] = {
+                "servers": [server.address for server in pool.values()],
+                "hosts": list(pool) if seated else [],
+                "up": [server.address for server in pool.values() if server.status == _UP],
+                "in_flight": {server.address: counts.get(server.address, 0) for server in pool.values()},
+            }
+        return pools
+
+    def in_flight(self) -> dict[str, int] | None:
+        """Return the requests at each server that has any, at all workers; None when this HAProxy does not answer."""
+        try:
+            return _in_flight(self._views().values())
+        except (SilentError, LookupError, ValueError):
+            return None
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know of how this HAProxy is reached."""
+        try:
+            through_master = self._runtime.workers()[0].pid != 0
+        except SilentError:
+            return []
+        if through_master:
+            return []
+        alone = f"{self.admin} leads to the newest worker of HAProxy alone: after a reload, connections that older ones still have"
+        return [f"{alone} reach the slot from before. Name the master's socket in traffic_admin."]
+
+    def routing(self, pools: Pools) -> Routing:
+        """Return where the newest worker sends requests; where none answers, what HAProxy would begin with."""
+        del pools  # these name only the servers in the two pools
+        try:
+            views = self._views()
+        except SilentError:
+            kept = _known(self._kept_live(), str(self._map_file))
+            seats, _both = seats_of(admin_states(read_text(self._servers_file) or ""))
+            return Routing(kept, seats if kept == MIXED else {})
+        current = next(iter(views.values()))
+        live = self._live(current)
+        seats, _both = seats_of(self._states(current))
+        if live in SLOTS:
+            seats = dict.fromkeys(seats, live)
+        return Routing(live, seats if live != NOTHING_LIVE else {}, unsettled="; ".join(self._differences(live, views)))
+
+    def route(self, before: Routing, after: Routing, pools: Pools) -> None:
+        """Keep where requests are to go, tell every worker, and ask each of them what it has then.
+
+        Raises:
+            BatonError: HAProxy does not answer, refuses, or has something else afterwards.
+        """
+        del before
+        try:
+            self._keep(after)
+            for _attempt in range(_ATTEMPTS):
+                for worker in self._runtime.workers():
+                    self._tell(worker, after)
+                found = self.routing(pools)
+                if found.same(after):
+                    return
+        except SilentError as error:
+            raise BatonError(
+                found=f"HAProxy does not answer ({error}); it begins with {after.as_text().strip()} when it is started",
+                expected="an answer of every worker, so that all of them are known to have switched",
+                fix="look whether HAProxy runs, and at its log; then run again",
+            ) from error
+        raise BatonError(
+            found=f"HAProxy was told {_ATTEMPTS} times, and has {found.as_text().strip()}",
+            expected=after.as_text().strip(),
+            fix="look who else changes this HAProxy, then run again",
+            live=found.live,
+        )
+
+    @property
+    def _runtime(self) -> Runtime:
+        return Runtime(self.admin, self.timeout)
+
+    @property
+    def _map_file(self) -> Path:
+        return self.state_dir / "haproxy.map"
+
+    @property
+    def _servers_file(self) -> Path:
+        return self.state_dir / "haproxy.servers"
+
+    @property
+    def _mixed(self) -> str:
+        return f"{self.app_name}_{MIXED}"
+
+    def _views(self) -> dict[Worker, View]:
+        """Return what each worker has, the newest one first; an older one may end meanwhile."""
+        runtime = self._runtime
+        views = {worker: self._view(runtime, worker) for worker in runtime.workers()}
+        return {worker: view for worker, view in views.items() if view is not None}
+
+    def _view(self, runtime: Runtime, worker: Worker) -> View | None:
+        """Return what a worker has; None for an older one that has ended meanwhile."""
+        try:
+            if worker.current:
+                _refuse_old(runtime.ask(worker, "show info"))
+            live = map_value(runtime.ask(worker, f"get map {self._map_file} {self.app_name}"))
+            return View(live, servers(runtime.ask(worker, "show servers state"), runtime.ask(worker, "show stat")))
+        except SilentError:
+            if worker.current:
+                raise
+            return None
+
+    def _states(self, view: View) -> dict[str, int]:
+        return {name: server.admin for name, server in view.backends.get(self._mixed, {}).items()}
+
+    def _live(self, view: View) -> str:
+        if view.live is None:
+            raise BatonError(
+                found=f"HAProxy runs without the map {self._map_file}",
+                expected="the configuration that the role haproxy writes",
+                fix="configure it with the role haproxy, and reload it (haproxy_reload: true)",
+            )
+        return _known(view.live or NOTHING_LIVE, f"HAProxy's map {self._map_file}")
+
+    def _kept_live(self) -> str:
+        words = (read_text(self._map_file) or "").split()
+        return dict(zip(words[::2], words[1::2])).get(self.app_name, NOTHING_LIVE)
+
+    def _differences(self, live: str, views: typing.Mapping[Worker, View]) -> typing.Iterator[str]:
+        """Say what is other than the newest worker has it: at a worker before it, or what HAProxy would begin with."""
+        if (kept := self._kept_live()) != live:
+            yield f"{kept} after a restart"
+        current = self._states(next(iter(views.values())))
+        for worker, view in views.items():
+            # Without the map it began before this app was configured. Its seats stay as they were at the reload.
+            alike = view.live in (None, _HANDOVER) or ((view.live or NOTHING_LIVE) == live and live != MIXED)
+            if not worker.current and not alike:
+                yield f"{view.live or NOTHING_LIVE} at the old worker {worker.pid}"
+        if live == MIXED:
+            begins = admin_states(read_text(self._servers_file) or "")
+            if any(_ready(begins.get(name, 0)) != _ready(flags) for name, flags in current.items()):
+                yield "other seats after a restart"
+            for host in seats_of(current)[1]:
+                yield f"{host} answers from both slots"
+
+    def _keep(self, after: Routing) -> None:
+        if after.live == MIXED:
+            try:
+                worker = self._runtime.workers()[0]
+                states = self._runtime.ask(worker, f"show servers state {self._mixed}")
+            except SilentError:
+                states = read_text(self._servers_file) or ""
+            write_atomically(self._servers_file, _with_seats(states, after.seats))
+        write_atomically(self._map_file, f"{self.app_name} {after.live}\n")
+
+    def _tell(self, worker: Worker, after: Routing) -> None:
+        runtime = self._runtime
+        try:
+            view = self._view(runtime, worker)
+            if view is None or (view.live is None and not worker.current):
+                return  # it has ended, or began before this app was configured
+            live = after.live
+            if not worker.current and f"{self.app_name}_{_HANDOVER}" in view.backends:
+                live = _HANDOVER
+            elif after.live == MIXED:
+                commands = [
+                    f"set server {self._mixed}/{name} state {'drain' if _wanted(name, after.seats) else 'ready'}"
+                    for name in self._states(view)
+                ]
+                # What is to answer first, so that at no instant there is nobody.
+                runtime.do(worker, *sorted(commands, key=lambda command: command.endswith("drain")))
+            verb = "set" if view.live else "add"
+            runtime.do(worker, f"{verb} map {self._map_file} {self.app_name} {live}")
+        except SilentError:
+            if worker.current:
+                raise
+
+
+def _in_flight(views: typing.Iterable[View]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for view in views:
+        for backend in view.backends.values():
+            for server in backend.values():
+                counts[server.address] = counts.get(server.address, 0) + server.in_flight
+    return {address: count for address, count in counts.items() if count}
+
+
+def _ready(flags: int) -> bool:
+    return not flags & NOT_READY
+
+
+def _wanted(name: str, seats: typing.Mapping[str, str]) -> int:
+    """Return the flags that the server of a seat is to have."""
+    host, slot, _port = name.rsplit("_", 2)
+    return 0 if seats.get(host) == slot else _DRAINED
+
+
+def _with_seats(states: str, seats: typing.Mapping[str, str]) -> str:
+    """Return a server-state-file with these seats.
+
+    It holds no addresses: HAProxy would believe them rather than its configuration. It believes the port in any case, which is why the
+    servers are named with theirs: a line for another port is of no server.
+    """
+    lines = ["1", *(line for line in states.splitlines() if line.startswith("# be_id"))]
+    for words in map(str.split, states.splitlines()):
+        if len(words) > 1 and words[0].isdigit():
+            backend, name, port = words[:2], words[3], words[18]
+            flags = str(_wanted(name, seats))
+            weights = f"{words[7]} {words[8]}"
+            lines.append(
+                f"{' '.join(backend)} {words[2]} {name} - 2 {flags} {weights} 0 1 0 1 0 0 0 0 - {port} - 0 0 - - 0"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _known(live: str, where: str) -> str:
+    if live not in (*SLOTS, MIXED, NOTHING_LIVE):
+        raise BatonError(
+            found=f"{where} holds {live[:40]!r}",
+            expected=f"one of {', '.join((*SLOTS, MIXED, NOTHING_LIVE))}",
+            fix="find out who wrote it, and correct it there",
+        )
+    return live
+
+
+def _refuse_old(information: str) -> None:
+    lines = dict(line.split(": ", 1) for line in information.splitlines() if ": " in line)
+    version = lines.get("Version", "")
+    numbers = version.split("-")[0].split(".")[:2]
+    if len(numbers) == len(OLDEST) and all(one.isdigit() for one in numbers) and tuple(map(int, numbers)) >= OLDEST:
+        return
+    raise BatonError(
+        found=f"HAProxy {version}" if version else "no HAProxy: its socket does not say its version",
+        expected=f"HAProxy {'.'.join(map(str, OLDEST))} or newer",
+        fix="install a newer HAProxy, or correct traffic_admin",
+    )

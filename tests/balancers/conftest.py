@@ -1,0 +1,42 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""A real HAProxy with real servers behind it. Here alone is decided where there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import typing
+from pathlib import Path
+
+import pytest
+
+from tests.balancers.running_haproxy import RunningHAProxy
+
+DEBIAN = Path("/etc/debian_version")
+
+
+@pytest.fixture(scope="session")
+def haproxy_command() -> str:
+    """Return the path of HAProxy, which root on Debian gets installed."""
+    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None and os.geteuid() == 0 and DEBIAN.exists():
+        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "haproxy"]
+        subprocess.run(install, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        found = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
+    if found is None:
+        pytest.skip("needs HAProxy, and can install it only as root on Debian")
+    return found
+
+
+@pytest.fixture
+def haproxy(haproxy_command: str, tmp_path: Path) -> typing.Iterator[RunningHAProxy]:
+    """Return an HAProxy that runs, with two hosts of two slots each; nothing is live."""
+    running = RunningHAProxy(haproxy_command, tmp_path)
+    try:
+        running.start()
+        running.await_up()
+        yield running
+    finally:
+        running.close()

@@ -1,0 +1,88 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The role haproxy and the module with its driver, as a playbook runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAY = """\
+- name: Configure and ask
+  hosts: lb
+  gather_facts: false
+  roles:
+    - role: baton.release.haproxy
+  post_tasks:
+    - name: Ask
+      baton.release.lb_switch:
+        state: gathered
+        driver: "{{ traffic_driver }}"
+        admin: "{{ traffic_admin }}"
+        app_name: "{{ app_name }}"
+        state_dir: "{{ release_state_dir }}"
+        preview: "{{ traffic_preview }}"
+      register: balancer
+    - name: Say
+      ansible.builtin.debug:
+        msg: "live is <{{ balancer.live }}>, asked at <{{ traffic_admin }}>"
+"""
+
+
+def play(directory: Path, *arguments: str) -> str:
+    """Run the play and return what it says."""
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"),
+    }
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(directory / "hosts.yml"), *arguments]
+    ended = subprocess.run(
+        [*command, str(directory / "play.yml")],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_the_role_configures_and_never_touches_what_is_live(haproxy_command: str, tmp_path: Path) -> None:
+    state, config = tmp_path / "state", tmp_path / "haproxy.cfg"
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "app_name": "shop",
+        "app_slots": {"blue": {"port": 8001}, "green": {"port": 8002}},
+        "release_state_dir": str(state),
+        "traffic_driver": "haproxy",
+        "haproxy_command": haproxy_command,
+        "haproxy_config_path": str(config),
+        "haproxy_socket": str(tmp_path / "s.sock"),
+        "haproxy_user": "",
+        "haproxy_group": "",
+    }
+    hosts = {"app1": {"app_address": "127.0.0.2"}, "app2": {"app_address": "127.0.0.3"}}
+    inventory = {"all": {"vars": variables, "children": {"app": {"hosts": hosts}, "lb": {"hosts": {"lb1": {}}}}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(json.loads(json.dumps(inventory))))
+    (tmp_path / "play.yml").write_text(PLAY)
+    assert "was not reloaded" in play(tmp_path)
+    assert "server app2_green_8002 127.0.0.3:8002 track shop_green/app2" in config.read_text()
+    assert (state / "haproxy.map").read_text() == "shop none\n"
+    (state / "haproxy.map").write_text("shop green\n")
+    again = play(tmp_path)
+    assert "live is <green>, asked at </run/haproxy-master.sock>" in again
+    assert "changed=0" in again
+    before = config.read_text()
+    play(tmp_path, "--check", "-e", "haproxy_listen=:8090")
+    assert config.read_text() == before
