@@ -87,11 +87,16 @@ class Releases:
         return True
 
     def prune(self, *, keep: int, needed: typing.Collection[str], check_mode: bool) -> list[str]:
-        """Remove all but the ``keep`` latest releases, never one of ``needed``; return the versions removed."""
-        surplus = [mark["version"] for mark in self.installed()[keep:] if mark["version"] not in needed]
-        # The latest verified releases are the ways back, so at least two of them stay whatever ``keep`` says.
-        ways_back = [mark["version"] for mark in self.installed() if mark.get("verified_at")][:2]
-        removed = [version for version in surplus if version not in ways_back]
+        """Remove all but ``keep`` releases, never one of ``needed``; return the versions removed.
+
+        The proven ones are the ways back: a series of releases that failed pushes none of them out, and at least two stay whatever
+        ``keep`` says. Among equals the latest stay.
+        """
+        installed = self.installed()
+        proven = [mark["version"] for mark in installed if mark.get("verified_at")]
+        unproven = [mark["version"] for mark in installed if not mark.get("verified_at")]
+        kept = {*(proven + unproven)[:keep], *proven[:2], *needed}
+        removed = [mark["version"] for mark in installed if mark["version"] not in kept]
         if not check_mode:
             for version in removed:
                 doomed = self.path(version).rename(self.directory / f".{version}.removed")

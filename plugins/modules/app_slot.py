@@ -98,7 +98,7 @@ options:
     type: int
     default: 30
   keep_releases:
-    description: How many installed releases to keep. Those in a slot, and the last two that were verified, always stay.
+    description: How many installed releases to keep, proven ones first. Those in a slot, and the last two that were verified, always stay.
     type: int
     default: 5
   runtime:

@@ -32,7 +32,7 @@ CHEAP = {
     "rolling_drain_seconds": 5,
 }
 WITNESS_SECONDS = 900.0
-START_SECONDS = 120.0
+START_SECONDS = 400.0
 DEATH_SECONDS = 30.0
 KEPT_ARTIFACTS = 12
 # Healthy, ready, and of no use: only traffic shows it.

@@ -66,7 +66,8 @@ def test_a_release_is_proven_once(tmp_path: Path) -> None:
     [
         pytest.param(2, [], [], ["v5", "v4"], id="the latest stay"),
         pytest.param(2, [], ["v1"], ["v5", "v4", "v1"], id="what a slot holds stays"),
-        pytest.param(1, ["v1", "v2", "v3"], [], ["v5", "v3", "v2"], id="the last two proven ones stay"),
+        pytest.param(1, ["v1", "v2", "v3"], [], ["v3", "v2"], id="the last two proven ones stay"),
+        pytest.param(2, ["v1"], ["v5"], ["v5", "v1"], id="releases that failed push no proven one out"),
         pytest.param(0, ["v5", "v4"], ["v5"], ["v5", "v4"], id="keeping nothing keeps the ways back"),
         pytest.param(9, [], [], ["v5", "v4", "v3", "v2", "v1"], id="fewer than the limit"),
     ],
