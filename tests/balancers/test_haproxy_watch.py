@@ -88,6 +88,9 @@ def test_a_client_that_went_away_and_a_balancer_with_nothing_live(haproxy: Runni
         haproxy.eventually(lambda: any(backend.held.is_set() for backend in haproxy.backends.values()))
         # A reset: a client that only ends its side may still wait for the answer.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # HAProxy notices when it has the answer that nobody waits for.
+    for backend in haproxy.backends.values():
+        backend.release.set()
     (left,) = look(log, haproxy, 1)
     assert (left.slot, left.outcome) == ("green", "left")
 

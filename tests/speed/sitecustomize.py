@@ -18,7 +18,7 @@ from types import CodeType
 from typing import Any
 
 _COMPILED = os.environ.get("BATON_TEST_COMPILED")
-_compile_source: Any = zipimport._compile_source  # type: ignore[attr-defined]
+_compile_source: Any = zipimport._compile_source  # type: ignore[attr-defined]  # typeshed leaves it out
 
 
 def _compile_once(pathname: str, source: bytes) -> CodeType:
@@ -39,4 +39,4 @@ def _compile_once(pathname: str, source: bytes) -> CodeType:
 if _COMPILED:
     with contextlib.suppress(OSError):
         Path(_COMPILED).mkdir(parents=True, exist_ok=True)
-        zipimport._compile_source = _compile_once  # type: ignore[attr-defined]
+        zipimport._compile_source = _compile_once  # type: ignore[attr-defined]  # as above
