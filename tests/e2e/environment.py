@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -43,6 +44,7 @@ NOISE = (
     "trees",
     "vendor",
 )
+_NOISY = re.compile("|".join(map(fnmatch.translate, NOISE)))
 COLUMNS = "select table_name, column_name, data_type from information_schema.columns where table_schema = 'public' order by 1, 2"
 
 
@@ -242,12 +244,13 @@ class Environment:
     def snapshot(self) -> dict[str, str]:
         """Return a digest of every file of the environment but logs and what the test itself brings."""
         seen = {}
-        for path in sorted(self.root.rglob("*")):
-            parts = path.relative_to(self.root).parts
-            if any(Path(part).match(pattern) for part in parts for pattern in NOISE):
-                continue
-            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "directory"
-            seen["/".join(parts)] = f"{path.lstat().st_mode:o} {content}"
+        for directory, names, files in os.walk(self.root):
+            names[:] = [name for name in names if not _NOISY.match(name)]  # os.walk leaves out the others
+            for name in (*names, *files):
+                path = Path(directory, name)
+                if not _NOISY.match(name):
+                    content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "directory"
+                    seen[str(path.relative_to(self.root))] = f"{path.lstat().st_mode:o} {content}"
         return seen
 
     def schema(self) -> str:
