@@ -18,6 +18,8 @@ from tests.witness.checker import judge
 
 Tasks = Callable[[str], list[Occurrence]]
 CONTROLLERS = 20
+AT_A_TIME = 4
+"""So many make their plans at once. All twenty would leave the servers, which run on this machine too, no time for health checks."""
 ALL_START_SECONDS = 400.0
 """Long, for a machine that has other things to do."""
 ALL_END_SECONDS = 400.0
@@ -32,19 +34,13 @@ def test_of_twenty_controllers_at_once_one_runs(shop: Scene, tasks: Tasks) -> No
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("twenty", timeout=PATIENCE_SECONDS))
         witness.wait_until_flowing()
-        controllers = [
-            stack.enter_context(
-                Controller(
-                    shop,
-                    "release",
-                    {"release_version": version, "release_owner": f"controller-{n}", "release_reason": f"change {n}"},
-                    at=lock,
-                )
-            )
-            for n in range(CONTROLLERS)
-        ]
-        for controller in controllers:
-            assert controller.reached(ALL_START_SECONDS), controller.played().output
+        controllers: list[Controller] = []
+        for n in range(CONTROLLERS):
+            options = {"release_version": version, "release_owner": f"controller-{n}", "release_reason": f"change {n}"}
+            controllers.append(stack.enter_context(Controller(shop, "release", options, at=lock)))
+            if len(controllers) % AT_A_TIME == 0:
+                for controller in controllers[-AT_A_TIME:]:
+                    assert controller.reached(ALL_START_SECONDS), controller.played().output
         for controller in controllers:
             controller.go_on()
         codes = [controller.ended(ALL_END_SECONDS) for controller in controllers]
