@@ -24,11 +24,14 @@ Seats = typing.Mapping[str, str]
 
 
 def servers_of(pools: Pools) -> dict[str, dict[str, str]]:
-    """Return for each app host its server in each slot, as the balancer knows them; empty where it has no seats."""
-    return {
-        host: {slot: pools[slot]["servers"][index] for slot in SLOTS}
-        for index, host in enumerate(pools.get(SLOTS[0], {}).get("hosts", ()))
-    }
+    """Return for each app host its server in each slot, as the balancer knows them; empty where it has no seats.
+
+    A pool that lacks a server, which somebody took out by hand, has none either: whose servers are left is not known.
+    """
+    hosts = pools.get(SLOTS[0], {}).get("hosts", ())
+    if any(len(pool["servers"]) != len(hosts) for pool in pools.values()):
+        return {}
+    return {host: {slot: pools[slot]["servers"][index] for slot in SLOTS} for index, host in enumerate(hosts)}
 
 
 def read_seats(directory: Path, pools: Pools, live: str) -> dict[str, str]:

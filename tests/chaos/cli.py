@@ -41,6 +41,7 @@ def main() -> int:
     campaign.record(procedures)
     campaign.run(procedures, workers=options.workers, limit=None if options.all else options.limit)
     if options.report:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
         options.report.write_text(render(results, command=shlex.join(["python", "-m", "tests.chaos", *sys.argv[1:]])))
     failed = sum(bool(outcome.problems) for outcome in results.outcomes)
     print(f"== {len(results.outcomes)} strikes, {failed} failed")

@@ -31,7 +31,7 @@ DANGEROUS = (
     ("release of a bad version", "Switch back, from whatever is live"),
 )
 ANY = ("rolling release, with surge",)
-CHOSEN = 5
+CHOSEN = 3
 """So many of the dangerous ones, each of which takes about half a minute."""
 Tasks = Callable[[str], list[Occurrence]]
 

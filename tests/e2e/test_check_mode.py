@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from tests.e2e.environment import Environment
 
 
@@ -24,12 +28,13 @@ def test_on_a_fresh_environment(fresh: Environment) -> None:
     assert plan_of(real.output) == plan_of(played.output)
 
 
-def test_on_a_released_environment(shop: Environment) -> None:
+@pytest.mark.parametrize("settings", [{}, {"release_strategy": "rolling"}], ids=["blue-green", "rolling"])
+def test_on_a_released_environment(shop: Environment, settings: dict[str, Any]) -> None:
     version = shop.new_version()
     files, schema, pids = shop.snapshot(), shop.schema(), shop.pids()
-    played = shop.play("release", "--check", release_version=version)
+    played = shop.play("release", "--check", release_version=version, **settings)
     assert played.code == 0, played.output
-    assert "forward: " in played.output
+    assert f"release shop {version}" in played.output
     assert played.changed() == []
     assert (shop.snapshot(), shop.schema(), shop.pids()) == (files, schema, pids)
 

@@ -20,6 +20,7 @@ RATE = 220
 A_FEW = 60
 KILL_LATER = "(sleep 0.4; kill -9 $PLAYBOOK_PID) >/dev/null 2>&1 </dev/null &"
 LIES_ON_APP1 = "\nimport os\nif os.environ.get('BATON_INSTANCE') == 'app1':\n    __version__ = 'v0.0.1'\n"
+DIES_ON_APP2 = "\nimport os\nif os.environ.get('BATON_INSTANCE') == 'app2':\n    raise SystemExit('no room')\n"
 DIES_ON_APP3 = "\nimport os\nif os.environ.get('BATON_INSTANCE') == 'app3':\n    raise SystemExit('no room')\n"
 
 
@@ -100,6 +101,33 @@ def test_a_host_that_answers_with_another_version_gets_no_traffic(shop: Environm
     assert f"v0.0.1, expected {version}" in played.output
     assert played.ran("Change where the batch's share of the requests goes") == []
     assert shop.runs()[-1]["outcome"] == "abandoned"
+
+
+def test_nothing_is_stopped_on_the_way_back_while_a_load_balancer_may_send_requests_there(shop: Environment) -> None:
+    """In place, app2 fails; on the way back the load balancer is lost before it can take app1 out."""
+    served, version = shop.served()["version"], shop.new_version(edits={"shop/__init__.py": DIES_ON_APP2})
+    count = shop.root / "controllers"
+    # Forward app1 out and in, app2 out; back app2 out and in, then app1 out.
+    sixth = f"echo >> {count}; test $(wc -l < {count}) -ne 6 || {shop.sever('lb1')}"
+    with shop.witness("told") as witness:
+        witness.wait_until_flowing()
+        played = shop.release(
+            version,
+            before="Change where the batch's share of the requests goes",
+            sabotage=sixth,
+            release_state_host="app3",
+            **IN_PLACE,
+        )
+        ledger = witness.stop()
+    shop.mend()
+    count.unlink()
+    assert played.code != 0
+    assert judge(ledger).ok, judge(ledger).reasons
+    assert played.ran("Start the version") == ["app1", "app2", "app2"]
+    assert "0 of 1 load balancers have said that they send app1 no requests" in " ".join(played.output.split())
+    back = shop.play("rollback", release_state_host="app3", **IN_PLACE)
+    assert back.code == 0, back.output
+    assert shop.served()["version"] == served
 
 
 def test_a_host_that_is_lost_in_the_second_batch_sends_all_back(shop: Environment) -> None:

@@ -198,3 +198,19 @@ def test_a_seat_that_holds_something_else_counts_as_out(live: Path) -> None:
     (live / "seats" / "app2").write_text("elsewhere:9")
     (live / "seats" / "app3").unlink()
     assert observe(ALL_UP.at(live), live)["seats"] == {"app1": "green", "app2": "out", "app3": "out"}
+
+
+def test_a_pool_that_lacks_a_server_leaves_no_seats(live: Path) -> None:
+    """Somebody has taken one out by hand: which host the others belong to is not known any more."""
+
+    class Short(Fleet):
+        def pools(self) -> dict[str, Any] | None:
+            pools = super().pools()
+            assert pools is not None
+            pools["green"]["servers"].pop()
+            return pools
+
+    short = Short(*BLUE.values(), *GREEN.values())
+    assert observe(short, live)["seats"] == {}
+    with pytest.raises(BatonError, match="no seats"):
+        move(live, short, seats={"app1": "green"})
