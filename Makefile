@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: fleet-up fleet-down help setup demo demo-down status test test-unit test-playbooks test-newest chaos lint format clean
+.PHONY: bench fleet-up fleet-down help setup demo demo-down status test test-unit test-playbooks test-newest chaos lint format clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and 
 
 chaos: $(VENV)/.test ## Strike at every task of every procedure, in every way, and write docs/chaos.md (hours; goes on where it ended)
 	@$(BIN)/python -m tests.chaos $(or $(CHAOS),--all) --report docs/chaos.md
+
+bench: $(VENV)/.test ## Measure releases on fleets of 1, 10 and 40 hosts, and write docs/bench.md (half an hour; as make fleet-up)
+	@$(BIN)/python -m tests.bench $(BENCH) --report docs/bench.md
 
 fleet-up: $(VENV)/.test ## Start a fleet for tests: hosts with systemd and sshd, as containers (installs an engine as root on Debian)
 	@$(BIN)/python -m tests.fleet up

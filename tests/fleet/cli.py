@@ -44,7 +44,7 @@ def _up(options: argparse.Namespace) -> int:
 
 def _down(options: argparse.Namespace) -> int:
     gone = lifecycle.down(name=options.name, root=options.root)
-    _say(f"The fleet {options.name} is gone, with {gone} hosts" if gone else f"There is no fleet {options.name}")
+    _say(f"The fleet {options.name} is gone" if gone else f"There is no fleet {options.name}")
     if options.engine:
         _say(
             "The engine that was started for it has ended" if engine.stop() else "The engine was not started from here"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
+from tests import packages
 from tests.fleet import engine, image
 from tests.fleet.docker import docker, inspect
 
@@ -51,6 +52,8 @@ def _image() -> list[Finding]:
     text = f"the image {name} is not there yet; up will build it"
     if inspect("image", image.BASE) or inspect("image", image.PUBLIC_BASE):
         return [Finding(True, text)]
-    ways = shutil.which("mmdebstrap") is not None and image.sources() and os.geteuid() == 0
+    ways = image.sources() and (
+        packages.installable() or (shutil.which("mmdebstrap") is not None and os.geteuid() == 0)
+    )
     from_packages = "from packages" if ways else "only from a registry (no root, mmdebstrap and Debian 12 here)"
     return [Finding(True, f"{text}, its base {from_packages}")]

@@ -6,7 +6,6 @@ Whatever needs the engine asks :func:`unavailable` first, the only place that de
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -17,14 +16,14 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import locked, read_json, write_json
 
+from tests import packages
 from tests.fleet.docker import attempt
 
 HOME = Path(__file__).resolve().parents[2] / ".cache" / "engine"
 LOG, RECORD = HOME / "dockerd.log", HOME / "dockerd.json"
-PACKAGES = {"dockerd": "docker.io", "iptables": "iptables", "mmdebstrap": "mmdebstrap"}
+PACKAGES = {"dockerd": "docker.io", "iptables": "iptables"}
 """What is installed where it is missing: each program with its package."""
-FAMILY = {"debian", "ubuntu"}
-ASKING, STARTING, STOPPING, INSTALLING = 20.0, 60.0, 30.0, 900.0  # seconds
+ASKING, STARTING, STOPPING = 20.0, 60.0, 30.0  # seconds
 
 Say = Callable[[str], None]
 
@@ -43,20 +42,11 @@ def unavailable() -> str:
         return ""
     if os.environ.get("DOCKER_HOST"):
         return f"the docker engine at DOCKER_HOST={os.environ['DOCKER_HOST']} does not answer"
-    if not family() & FAMILY:
+    if not packages.family() & packages.FAMILY:
         return "no docker engine answers, and one is installed only on Debian and what is made of it"
     if os.geteuid() != 0:
         return "no docker engine answers, and only root can install and start one"
     return ""
-
-
-def family() -> set[str]:
-    """Return the names of the system and of those it was made of."""
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        return set()
-    return {release.get("ID", ""), *release.get("ID_LIKE", "").split()}
 
 
 def ensure(say: Say) -> None:
@@ -72,7 +62,6 @@ def ensure(say: Say) -> None:
                 expected="a docker engine, or Debian and root to start one",
                 fix="start a docker engine that this user may use, or run this as root on Debian",
             )
-        # Without a registry the image is made with a package that no engine brings along.
         if answers():
             return
         _install(say)
@@ -85,21 +74,9 @@ def missing() -> list[str]:
 
 
 def _install(say: Say) -> None:
-    if not (packages := missing()):
-        return
-    say(f"Installing {', '.join(packages)} with apt-get")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *packages]):
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=INSTALLING, check=False
-        )
-        if done.returncode != 0:
-            said = " ".join(done.stderr.decode(errors="replace").split()[-40:])
-            raise BatonError(
-                found=f"{' '.join(command[:2])} failed: {said}",
-                expected=f"the packages {', '.join(packages)}",
-                fix="make apt-get work on this machine, or install them by hand",
-            )
+    if to_install := missing():
+        say(f"Installing {', '.join(to_install)} with apt-get")
+        packages.install(to_install)
 
 
 def _start(say: Say) -> None:

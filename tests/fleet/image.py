@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
+from tests import packages
 from tests.fleet.docker import attempt, docker, inspect
 
 RECIPE = Path(__file__).with_name("image")
@@ -70,6 +71,9 @@ def base(say: Callable[[str], None]) -> str:
             return name
     if attempt("pull", "--quiet", PUBLIC_BASE, seconds=PULLING).returncode == 0:
         return PUBLIC_BASE
+    if sources() and shutil.which("mmdebstrap") is None and packages.installable():
+        say("Installing mmdebstrap with apt-get")
+        packages.install(["mmdebstrap"])
     if shutil.which("mmdebstrap") is None or not sources():
         raise BatonError(
             found=f"no image {PUBLIC_BASE}, no registry that has it, and no mmdebstrap with sources of Debian 12 to make one",

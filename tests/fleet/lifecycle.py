@@ -64,15 +64,15 @@ def up(shape: Shape, *, name: str = DEFAULT, root: Path | None = None, say: Say 
             record = _make(directory, name, shape, picture)
         fleet = Fleet(directory)
         _start(fleet, say)
-        _fill(fleet)
         _describe(fleet, shape.balancer)
+        _fill(fleet)
         if root is None and name == DEFAULT:
             _link(fleet.inventory)
     return fleet
 
 
-def down(*, name: str = DEFAULT, root: Path | None = None) -> int:
-    """Take a fleet away, with its directory, and return how many hosts it had; one that is not there is fine.
+def down(*, name: str = DEFAULT, root: Path | None = None) -> bool:
+    """Take a fleet away, with its directory, and return whether there was anything of it; one that is not there is fine.
 
     Raises:
         BatonError: the engine does not do it.
@@ -96,7 +96,7 @@ def down(*, name: str = DEFAULT, root: Path | None = None) -> int:
         shutil.rmtree(directory)
     if name == DEFAULT and LINK.is_symlink() and not LINK.exists():
         LINK.unlink()
-    return len(containers)
+    return bool(containers or networks)
 
 
 def _control(number: str) -> Path:

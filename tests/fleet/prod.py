@@ -1,0 +1,126 @@
+"""The fleet as the hosts that ``inventories/prod`` names: what a test plays there, asks of it and does to it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.e2e.environment import ROOT, Environment
+from tests.fleet.hosts import Fleet
+from tests.witness.checker import judge
+from tests.witness.ledger import Ledger
+from tests.witness.process import Witness
+
+__all__ = ["DOMAIN", "Prod", "Sized"]
+
+DOMAIN = ".prod.example.com"
+# A watch that is shorter than prod's quarter of an hour, and no waiting for what will not come.
+QUICK = {
+    "watch_seconds": 2,
+    "watch_slice_seconds": 1,
+    "watch_probe_rate": 20,
+    "app_health_deadline": 20,
+    "app_start_timeout": 20,
+}
+FROZEN_SECONDS = 10
+"""After so long a host that says nothing counts as unreachable."""
+RATE = 60.0
+
+
+class Prod(Environment):
+    """The hosts of a fleet, called by the names of ``inventories/prod`` and configured by its variables alone."""
+
+    def __init__(self, fleet: Fleet, root: Path, artifacts: Path) -> None:
+        """Take a fleet with three app hosts and two load balancers, and the builds that it is to have."""
+        super().__init__(root)
+        self.fleet = fleet
+        self.inventory = ROOT / "inventories" / "prod"
+        shutil.copytree(artifacts, root / "artifacts")
+        shared = yaml.safe_load((fleet.inventory / "group_vars" / "all" / "fleet.yml").read_text())
+        # Whoever has real hosts says this in host_vars and in ssh_config.
+        shared["ansible_timeout"] = FROZEN_SECONDS
+        hosts = {
+            f"{host.name}{DOMAIN}": {"ansible_host": host.address}
+            for host in fleet.hosts.values()
+            if host.group in ("app", "lb")
+        }
+        self.overlay.write_text(json.dumps({"all": {"vars": shared, "hosts": hosts}}))
+
+    def command(self, playbook: str, *arguments: str, **variables: Any) -> list[str]:
+        """Return the command line of a playbook on prod."""
+        inventories = ("--inventory", str(self.inventory), "--inventory", str(self.overlay))
+        settings = {**QUICK, "app_artifact_dir": str(self.root / "artifacts"), **variables}
+        return super().command(playbook, *inventories, *arguments, **settings)
+
+    def variables(self, tasks: Path | None = None, **more: str) -> dict[str, str]:
+        """Return the environment variables of a playbook; prod's secrets come from there."""
+        return super().variables(tasks, **{"SHOP_PROD_DATABASE_URL": str(self.fleet.secrets["DATABASE_URL"]), **more})
+
+    @property
+    def url(self) -> str:
+        """The address that users ask, of the first load balancer."""
+        return self.fleet.url("lb1")
+
+    def live(self) -> str:
+        """Return what both load balancers hold to be live, as ``status.yml`` has it."""
+        said = self.status()
+        (slot,) = {slot for slot in ("blue", "green") if f"{slot} is live" in said} or {"none"}
+        return slot
+
+    def unit(self, host: str, slot: str) -> str:
+        """Return the state of a slot's unit, such as ``active``."""
+        return self.fleet.ssh(host, f"systemctl is-active shop@{slot}.service", check=False).strip()
+
+    def put(self, host: str, path: str, text: str) -> None:
+        """Write a file on a host, as root."""
+        self.fleet.ssh(host, f"sudo tee {path} >/dev/null <<'END'\n{text}\nEND")
+
+    @contextmanager
+    def watched(self, name: str, *balancers: str, rate: float = RATE) -> Iterator[dict[str, Ledger]]:
+        """Have clients ask the load balancers (all of them) all the while; what they wrote down is there in the end."""
+        ledgers: dict[str, Ledger] = {}
+        with ExitStack() as stack:
+            witnesses = {
+                balancer: stack.enter_context(self._client(f"{name}-{balancer}", balancer, rate))
+                for balancer in balancers or self.fleet.names("lb")
+            }
+            for witness in witnesses.values():
+                witness.wait_until_flowing()
+            yield ledgers
+            for balancer, witness in witnesses.items():
+                ledgers[balancer] = witness.stop()
+
+    @contextmanager
+    def unharmed(self, name: str, *balancers: str) -> Iterator[None]:
+        """Let no request through these load balancers (all of them) fail."""
+        with self.watched(name, *balancers) as ledgers:
+            yield
+        for balancer, ledger in ledgers.items():
+            verdict = judge(ledger)
+            assert verdict.ok, [balancer, *verdict.reasons]
+            assert verdict.requests > RATE
+
+    def _client(self, name: str, balancer: str, rate: float) -> Witness:
+        ledger = self.root / "ledgers" / f"{name}.jsonl"
+        return Witness(self.fleet.url(balancer), ledger, seconds=900, rate=rate, paths=("/", "/products"))
+
+
+class Sized(Prod):
+    """A fleet of any size with prod's variables: the inventory is prod's but for the list of hosts."""
+
+    def __init__(self, fleet: Fleet, root: Path, artifacts: Path) -> None:
+        """Take the fleet and the builds that it is to have."""
+        super().__init__(fleet, root, artifacts)
+        prod, self.inventory = self.inventory, root / "inventory"
+        self.inventory.mkdir()
+        (self.inventory / "group_vars").symlink_to(prod / "group_vars")
+        hosts = yaml.safe_load((prod / "hosts.yml").read_text())
+        for group in ("app", "lb"):
+            hosts["all"]["children"][group]["hosts"] = {f"{name}{DOMAIN}": {} for name in fleet.names(group)}
+        (self.inventory / "hosts.yml").write_text(yaml.safe_dump(hosts))
