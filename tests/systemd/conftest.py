@@ -1,13 +1,15 @@
-"""Hosts with systemd, from the image that BATON_FLEET_IMAGE names."""
+"""Two app hosts of a fleet: one that is provisioned, and a bare one."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.systemd.host import Host, running
+from tests.fleet.hosts import Fleet
+from tests.fleet.of_tests import a_fleet
+from tests.fleet.shape import Shape
+from tests.systemd.host import Host
 
 PROVISION = "playbooks/provision.yml"
 # Few starts, soon after each other, so that a test sees the end of them.
@@ -20,20 +22,19 @@ WRITABLE = {
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
-    """The image of a host, with systemd, sshd, sudo, Python, curl and ps."""
-    name = os.environ.get("BATON_FLEET_IMAGE", "")
-    if not name:
-        pytest.skip("BATON_FLEET_IMAGE names no image of a host with systemd")
-    return name
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Two app hosts."""
+    with a_fleet(Shape(app=2, lb=0), tmp_path_factory.mktemp("systemd")) as fleet:
+        yield fleet
 
 
 @pytest.fixture(scope="session")
-def provisioned(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def provisioned(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Host:
     """A host that provision.yml has made ready."""
-    with running(image, tmp_path_factory.mktemp("host")) as host:
-        host.play(PROVISION, **QUICK, **WRITABLE)
-        yield host
+    host = Host(fleet, "app1", tmp_path_factory.mktemp("host"))
+    host.prepare()
+    host.play(PROVISION, **QUICK, **WRITABLE)
+    return host
 
 
 @pytest.fixture

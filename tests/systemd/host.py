@@ -1,4 +1,4 @@
-"""One app host: a container whose first process is systemd, app_slot as a release calls it, and an app that can misbehave."""
+"""One app host of a fleet: app_slot as a release calls it, and an app that can misbehave."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import subprocess
 import sys
 import tarfile
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ansible
 import yaml
 from ansible_collections.baton.release.plugins.modules.app_slot import ARGUMENT_SPEC
+
+from tests.fleet.hosts import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = {"blue": 8001, "green": 8002}
@@ -87,10 +86,11 @@ class RefusedError(Exception):
 class Host:
     """One host."""
 
-    def __init__(self, container: str, directory: Path) -> None:
-        self.container = container
+    def __init__(self, fleet: Fleet, name: str, directory: Path) -> None:
+        self.fleet = fleet
+        self.name = name
+        self.container = fleet.container(name)
         self.directory = directory
-        self.key = directory / "key"
 
     def sh(self, *command: str, given: str = "", user: str = "root", check: bool = True) -> str:
         """Run a command on the host and return what it printed."""
@@ -110,18 +110,7 @@ class Host:
         return self.sh("env", f"PYTHONPATH={CODE}", "python3", "-B", "-c", code, given=given, user=user)
 
     def prepare(self) -> None:
-        """Put there what a login and app_slot need, once."""
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
-        if not self.sh("getent", "passwd", "deploy", check=False):
-            self.sh("useradd", "--create-home", "--shell", "/bin/bash", "deploy")
-        self.sh("install", "-d", "-m", "0700", "-o", "deploy", "-g", "deploy", "/home/deploy/.ssh")
-        self.sh(
-            "sh",
-            "-c",
-            "cat > /home/deploy/.ssh/authorized_keys && chown deploy: /home/deploy/.ssh/authorized_keys && "
-            "echo 'deploy ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/deploy && ssh-keygen -A",
-            given=self.key.with_suffix(".pub").read_text(),
-        )
+        """Put there what app_slot needs, once."""
         bundle = io.BytesIO()
         with tarfile.open(fileobj=bundle, mode="w") as tar:
             # Empty, as Ansible itself sends it along with a module.
@@ -201,33 +190,14 @@ class Host:
 
     def reboot(self) -> None:
         """End everything on the host and start it anew."""
-        subprocess.run(["docker", "restart", "--time", "20", self.container], check=True, capture_output=True)
-        self.await_boot()
-
-    def await_boot(self) -> None:
-        """Wait until systemd has started all that belongs to the boot."""
-        deadline = time.monotonic() + 60
-        while (said := self.sh("systemctl", "is-system-running", check=False).strip()) not in ("running", "degraded"):
-            assert time.monotonic() < deadline, f"the host is {said!r}"
-            time.sleep(0.2)
+        self.fleet.restart(self.name)
 
     def play(self, playbook: str, *arguments: str, **variables: Any) -> str:
         """Run a playbook of the collection on this host, as the user deploy, and return what it printed."""
-        address = subprocess.run(
-            ["docker", "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self.container],
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout.strip()
-        login = {
-            "ansible_host": address,
-            "ansible_user": "deploy",
-            "ansible_ssh_private_key_file": str(self.key),
-            "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ControlPath=none",
-            "ansible_python_interpreter": "/usr/bin/python3",
-        }
-        known = {"app_name": "shop", "app_runtime": "systemd", "release_state_host": "app1", **variables}
-        groups = {"app": {"hosts": {"app1": login}}, "lb": {"hosts": {"lb1": {}}}}
+        login = yaml.safe_load((self.fleet.inventory / "group_vars" / "all" / "fleet.yml").read_text())
+        known = {"app_name": "shop", "app_runtime": "systemd", "release_state_host": "app1", **login, **variables}
+        app = {"hosts": {self.name: {"ansible_host": self.fleet.address(self.name)}}}
+        groups = {"app": app, "lb": {"hosts": {"lb1": {}}}}
         inventory = self.directory / "hosts.yml"
         inventory.write_text(yaml.safe_dump({"all": {"vars": known, "children": groups}}))
         done = subprocess.run(
@@ -243,36 +213,3 @@ class Host:
 
 def _source(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if info.name.endswith((".pyc", "__pycache__")) else info
-
-
-@contextmanager
-def running(image: str, directory: Path) -> Iterator[Host]:
-    """Start a host from an image with systemd, and remove it in the end."""
-    name = f"baton-systemd-{uuid.uuid4().hex[:8]}"
-    mounts = [word for path in ("/run", "/run/lock", "/tmp") for word in ("--tmpfs", path)]  # noqa: S108 - the container's
-    rights = ["--cap-add", "SYS_ADMIN", "--cgroupns=private"]
-    subprocess.run(
-        [
-            "docker",
-            "run",
-            "-d",
-            "--name",
-            name,
-            "--hostname",
-            "app1",
-            "--stop-signal",
-            "SIGRTMIN+3",
-            *mounts,
-            *rights,
-            image,
-        ],
-        check=True,
-        capture_output=True,
-    )
-    try:
-        host = Host(name, directory)
-        host.await_boot()
-        host.prepare()
-        yield host
-    finally:
-        subprocess.run(["docker", "rm", "-f", "-v", name], check=True, capture_output=True)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.fleet.hosts import Fleet
 from tests.systemd.conftest import PROVISION, QUICK, WRITABLE
-from tests.systemd.host import Host, running
+from tests.systemd.host import Host
 
 TRACES = ["find", "/etc", "/srv", "/var/lib", "-xdev", "-newer", "/root/before", "-printf", "%p\n"]
 
 
-def test_check_mode_on_a_bare_host_fails_at_nothing_and_writes_nothing(image: str, tmp_path: Path) -> None:
-    with running(image, tmp_path) as host:
-        host.sh("touch", "/root/before")
-        said = host.play(PROVISION, "--check", "--diff", **WRITABLE)
-        assert "+NoNewPrivileges=yes" in said
-        # sudo notes that it was used.
-        assert [line for line in host.sh(*TRACES).splitlines() if "sudo" not in line] == []
+def test_check_mode_on_a_bare_host_fails_at_nothing_and_writes_nothing(fleet: Fleet, tmp_path: Path) -> None:
+    bare = Host(fleet, "app2", tmp_path)
+    bare.sh("touch", "/root/before")
+    said = bare.play(PROVISION, "--check", "--diff", **WRITABLE)
+    assert "+NoNewPrivileges=yes" in said
+    # sudo notes that it was used.
+    assert [line for line in bare.sh(*TRACES).splitlines() if "sudo" not in line] == []
 
 
 def test_again_it_changes_nothing(provisioned: Host) -> None:
