@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: bench fleet-up fleet-down help setup demo demo-down status test test-unit test-playbooks test-newest chaos lint format clean
+.PHONY: bench fleet-up fleet-down help setup demo demo-down status test test-unit test-playbooks test-fleet test-newest chaos lint format clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,8 @@ demo-down: $(VENV)/.run ## Stop what the demo left running, and remove its data
 status: $(VENV)/.run ## Show what is live in the embedded environment
 	@$(PLAY) playbooks/status.yml
 
-test: ## Run all tests: each of the three parts, also when one of them fails
-	@$(MAKE) --no-print-directory --keep-going test-unit test-playbooks test-newest
+test: ## Run all tests: each of the four parts, also when one of them fails
+	@$(MAKE) --no-print-directory --keep-going test-unit test-playbooks test-fleet test-newest
 
 test-unit: $(VENV)/.test ## Run the tests of the parts
 	@echo "== Tests of the parts"
@@ -56,6 +56,10 @@ test-unit: $(VENV)/.test ## Run the tests of the parts
 test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many at once, and installed from the tarball
 	@echo "== Tests of the playbooks, on embedded environments of their own"
 	@$(BIN)/python -m pytest tests/chaos tests/install tests/e2e -n 2 --dist worksteal -q --durations=15
+
+test-fleet: $(VENV)/.test ## Run the playbooks on hosts with systemd and sshd, as containers (installs an engine as root on Debian)
+	@echo "== Tests on a fleet of hosts with systemd; it is gone afterwards"
+	@$(BIN)/python -m pytest tests/systemd tests/fleet -q --durations=10
 
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
 	@echo "== The other end of what is supported"
