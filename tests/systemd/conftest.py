@@ -23,8 +23,8 @@ WRITABLE = {
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Two app hosts."""
-    with a_fleet(Shape(app=2, lb=0), tmp_path_factory.mktemp("systemd")) as fleet:
+    """Two app hosts, and a load balancer."""
+    with a_fleet(Shape(app=2, lb=1), tmp_path_factory.mktemp("systemd")) as fleet:
         yield fleet
 
 
