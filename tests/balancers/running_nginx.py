@@ -60,6 +60,7 @@ class RunningNginx:
             "nginx_keepalive_timeout": 60,
             "nginx_keepalive_min_timeout": "",
             "nginx_body_max": "0",
+            "nginx_fingerprint": "",
             "nginx_app_group": "app",
             "groups": {"app": HOSTS},
             "nginx_servers": {host: {slot: self.backends[host, slot].address for slot in SLOTS} for host in HOSTS},
