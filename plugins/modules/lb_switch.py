@@ -162,6 +162,7 @@ answering:
 pools:
   description:
     - For each slot the servers of its pool with their hosts, those that the load balancer holds to be up, and the requests in flight.
+    - For V(nginx) on a host that does not show its processes, the requests in flight are empty.
     - The hosts are missing where the load balancer is not configured for rolling updates.
   returned: except with O(state=prepared)
   type: dict
