@@ -97,9 +97,9 @@ class Nginx:
             return []
         if self._connections(configured) is not None:
             return []
+        unseen = f"No nginx is seen as process {configured.pid} of this host, so a drain takes all its time"
         return [
-            f"No nginx is seen as process {configured.pid} of this host, so nobody can tell its requests in flight: a drain takes all its time. "
-            "Run this where nginx runs, beside it and not in a container around one of the two."
+            f"{unseen}: nobody can tell its requests in flight. Have it run beside nginx, with neither in a container of its own."
         ]
 
     def routing(self, pools: Pools) -> Routing:

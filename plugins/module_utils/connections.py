@@ -33,7 +33,9 @@ def open_connections(pid: int, name: str, servers: typing.Iterable[str]) -> dict
         None when this host shows no such process, so that nothing is known.
     """
     try:
-        status = dict(line.split(":", 1) for line in (_PROC / str(pid) / "status").read_text().splitlines() if ":" in line)
+        status = dict(
+            line.split(":", 1) for line in (_PROC / str(pid) / "status").read_text().splitlines() if ":" in line
+        )
         if status["Name"].strip() != name:
             return None
         user = status["Uid"].split()[1]

@@ -53,7 +53,9 @@ def ways(routing: Routing) -> dict[str, str]:
         targets = [f"{host}_{slot}" for host, slot in sorted(routing.seats.items()) if slot != OUT]
     # Of two neighbours the second is another host, if there is one.
     pairs = zip(_BUCKETS, itertools.cycle(targets), itertools.cycle(targets[1:] + targets[:1]))
-    return {name: target for bucket, first, other in pairs for name, target in ((bucket, first), (bucket + _ELSE, other))}
+    return {
+        name: target for bucket, first, other in pairs for name, target in ((bucket, first), (bucket + _ELSE, other))
+    }
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ class NginxLinks:
         whole = _WHOLE.fullmatch(target)
         routing = Routing(whole[1]) if whole else Routing(MIXED, self._seats(target))
         wrong = self._wrong(target, routing)
-        return Routing(routing.live, routing.seats, unsettled=f"{len(wrong)} links lead elsewhere") if wrong else routing
+        return (
+            Routing(routing.live, routing.seats, unsettled=f"{len(wrong)} links lead elsewhere") if wrong else routing
+        )
 
     def prepare(self, routing: Routing) -> str:
         """Make what ``nginx.live`` is to lead to, and return it; nothing is led there yet.
@@ -103,7 +107,7 @@ class NginxLinks:
     def _target(self) -> str | None:
         link = self.directory / LIVE
         try:
-            target = os.readlink(link)
+            target = str(link.readlink())
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -144,7 +148,7 @@ class NginxLinks:
         if routing.live != MIXED:
             target = base / "to" / routing.live
         else:
-            found = [match for name in os.listdir(base) if (match := _PARTS.fullmatch(f"{_DIRECTORY}/{name}"))]
+            found = [match for path in base.iterdir() if (match := _PARTS.fullmatch(f"{_DIRECTORY}/{path.name}"))]
             target = base / f"{MIXED}.{max((int(match[1]) for match in found), default=0) + 1}"
             _make(target)
             write_json(target / _SEATS, dict(routing.seats))
@@ -185,7 +189,7 @@ def _text(routing: Routing, way: str) -> str:
 def _read(link: Path) -> str:
     """Return what a link holds, nothing where there is none."""
     try:
-        return os.readlink(link)
+        return str(link.readlink())
     except OSError:
         return ""
 

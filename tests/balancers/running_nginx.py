@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import http.client
+import json
 import os
 import pwd
 import re
@@ -70,9 +72,10 @@ class RunningNginx:
         environment.filters["regex_replace"] = lambda text, pattern, by: re.sub(pattern, by, text)
         text = environment.from_string(TEMPLATE.read_text()).render({**variables, **changes})
         (self.directory / "shop.conf").write_text(text + "\n")
+        account = pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
         (self.directory / "nginx.conf").write_text(
             f"daemon off; worker_processes 2; pid {self.directory}/nginx.pid; error_log {self.directory}/error.log;\n"
-            + (f"user {user or pwd.getpwuid(0).pw_name};\n" if os.geteuid() == 0 else "")
+            + (f"user {account.pw_name} {grp.getgrgid(account.pw_gid).gr_name};\n" if os.geteuid() == 0 else "")
             + "events { worker_connections 512; }\n"
             # As Debian's own configuration has it, which is the pitfall of switches by files that are tested.
             + f"http {{ open_file_cache max=1000; access_log off; include {self.directory}/shop.conf; }}\n"
@@ -106,10 +109,10 @@ class RunningNginx:
         return {int(pid) for pid in children.split()}
 
     def reload(self) -> None:
-        """Reload, and wait for the new workers."""
+        """Reload, and wait until the new workers alone take connections."""
         before = self.workers()
         self.signal(signal.SIGHUP)
-        self.eventually(lambda: len(self.workers() - before) == 2)
+        self.eventually(lambda: not before & {self._answering() for _ in range(10)})
 
     def close(self) -> None:
         """End everything."""
@@ -150,6 +153,14 @@ class RunningNginx:
     def served(self, times: int = 48) -> set[tuple[str, str]]:
         """Return the slots and hosts that answer; one of three is missed by chance once in 100 million times."""
         return {self.get()[1:] for _ in range(times)}
+
+    def _answering(self) -> int:
+        connection = http.client.HTTPConnection(self.admin, timeout=30)
+        try:
+            connection.request("GET", "/")
+            return int(json.loads(connection.getresponse().read())["pid"])
+        finally:
+            connection.close()
 
     def _listening(self) -> bool:
         host, _, port = self.public.partition(":")

@@ -33,7 +33,7 @@ BUSY_SECONDS = 10.0
 def files_of(nginx: RunningNginx) -> dict[str, str]:
     """Return what lies in the state directory: links with where they lead, and files."""
     return {
-        str(path.relative_to(nginx.state)): os.readlink(path) if path.is_symlink() else path.read_text()
+        str(path.relative_to(nginx.state)): str(path.readlink()) if path.is_symlink() else path.read_text()
         for path in nginx.state.rglob("*")
         if path.is_symlink() or path.is_file()
     }
@@ -274,8 +274,8 @@ def test_a_server_that_is_down_or_unhealthy_is_not_up(nginx: RunningNginx) -> No
     assert nginx.observe()["pools"]["green"]["up"] == [nginx.backends["app3", "green"].address]
     with pytest.raises(BatonError, match="nothing was switched"):
         nginx.switch("green", "none", wait=0)
+    nginx.switch("blue", "none")
     with pytest.raises(BatonError, match=f"among them {nginx.backends['app1', 'green'].address}"):
-        nginx.switch("blue", "none")
         nginx.switch("mixed", "blue", seats={"app1": "green"}, wait=0)
     assert nginx.switch("green", "blue", min_up=1)["changed"]
     # A server that refuses connections costs no request.
@@ -312,7 +312,6 @@ def test_seats_of_a_host_that_nginx_does_not_know_are_made_anew(nginx: RunningNg
     nginx.reload()
     routing = nginx.balancer().routing({})
     assert (dict(routing.seats), "app3" in routing.unsettled) == ({"app1": "green", "app2": "blue"}, True)
-    nginx.eventually(lambda: "app3" not in str(nginx.observe()["pools"]))
     assert nginx.switch("mixed", "mixed", seats={"app1": "green"})["changed"]
     assert nginx.served() == {("green", "app1"), ("blue", "app2")}
 

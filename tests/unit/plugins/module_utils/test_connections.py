@@ -15,7 +15,8 @@ NAME = Path("/proc/self/comm").read_text().strip()
 KEEP = """
 import os, socket, sys
 os.setuid(65534)
-kept = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+kept = socket.socket()
+kept.connect((sys.argv[1], int(sys.argv[2])))
 print(flush=True)
 input()
 """
@@ -67,6 +68,8 @@ def test_a_connection_of_somebody_else_does_not_count() -> None:
             assert other.stdout is not None
             assert other.stdout.readline()
             assert open_connections(os.getpid(), NAME, [f"{host}:{port}"]) == {f"{host}:{port}": 0}
-            theirs = open_connections(other.pid, Path(f"/proc/{other.pid}/comm").read_text().strip(), [f"{host}:{port}"])
+            theirs = open_connections(
+                other.pid, Path(f"/proc/{other.pid}/comm").read_text().strip(), [f"{host}:{port}"]
+            )
             assert theirs == {f"{host}:{port}": 1}
             other.communicate(b"\n")

@@ -90,7 +90,10 @@ def test_seats_that_make_no_sense_are_named(tmp_path: Path, seats: dict[str, str
 def test_a_missing_end_and_a_changed_link_are_said(tmp_path: Path) -> None:
     links = published(tmp_path, Routing("mixed", SEATS))
     (tmp_path / "nginx.d/to/app1_green").rmdir()
-    assert links.routing().unsettled == f"{list(ways(Routing('mixed', SEATS)).values()).count('app1_green')} links lead elsewhere"
+    assert (
+        links.routing().unsettled
+        == f"{list(ways(Routing('mixed', SEATS)).values()).count('app1_green')} links lead elsewhere"
+    )
     published(tmp_path, Routing("mixed", SEATS))
     assert links.routing().unsettled == ""
 
