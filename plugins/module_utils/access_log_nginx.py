@@ -4,8 +4,8 @@
 
 Three things in it are not what they seem (measured with nginx 1.22.1):
 
-- An answer that ended early has the status that it began with. That it did is only in ``done``, nginx's ``$request_completion``,
-  which is empty then. If a server was the reason, a line before it says so ("while reading upstream"), with the same connection.
+- An answer that ended early has the status that it began with. If a server was the reason, only a line before it says so ("while
+  reading upstream"), with the same connection. If it was the client, ``done``, nginx's ``$request_completion``, is empty.
 - A request that was tried again lists the servers and nothing of what it first got; its status is what the client got in the end.
 - A client that left before the answer began has the status 499.
 """
@@ -117,7 +117,7 @@ class NginxAccessLog:
         if any(entry.get(name) != value for name, value in self._match.items()):
             return None
         self.matched += 1
-        cut = entry.get("done") != "OK" and status not in (_CLIENT_LEFT, _UPGRADED)
+        cut = (broken_off or entry.get("done") != "OK") and status not in (_CLIENT_LEFT, _UPGRADED)
         outcome = _outcome(status, cut=cut, broken_off=broken_off)
         if outcome != "ok" and not (outcome == "error" and not cut) and entry.get("own") == "yes":
             return None  # the probe knows it at first hand

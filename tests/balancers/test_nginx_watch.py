@@ -157,6 +157,7 @@ def test_nothing_is_missed_or_counted_twice_between_readers_and_over_a_rotation(
     assert {*found[1:]} == {"200"}
     assert not later.gap
     nginx.log.write_text("")
+    assert list(later.read()) == []
     nginx.get("/404")
     assert [one.status for one in look(later, nginx, 1)] == ["404"]
     assert later.gap
