@@ -83,10 +83,16 @@ class RunningNginx:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        arguments = [self._command, "-c", str(self.directory / "nginx.conf")]
-        with (self.directory / "nginx.log").open("ab") as log:
-            self._process = subprocess.Popen(arguments, stdout=log, stderr=log, start_new_session=True)
+        self.run(self.directory / "nginx.conf")
         self.eventually(lambda: self.balancer().pools() is not None)
+
+    def run(self, config: Path) -> None:
+        """Run with some configuration, and wait for its workers."""
+        with (self.directory / "nginx.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._command, "-c", str(config)], stdout=log, stderr=log, start_new_session=True
+            )
+        self.eventually(lambda: bool(self.workers()))
 
     def kill(self) -> None:
         """Kill master and workers at once."""
