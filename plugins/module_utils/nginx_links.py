@@ -28,15 +28,13 @@ from ansible_collections.baton.release.plugins.module_utils.files import read_js
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, OUT, SLOTS
 
-__all__ = ["LIVE", "MOST_HOSTS", "NginxLinks", "ways"]
+__all__ = ["LIVE", "NginxLinks", "ways"]
 
 LIVE = "nginx.live"
-MOST_HOSTS = 256
-"""So many hosts have a bucket each."""
 KEPT_SECONDS = 60.0
 """For so long a worker may be in the middle of following a link that has been replaced."""
 _DIRECTORY = "nginx.d"
-_BUCKETS = tuple(f"{number:02x}" for number in range(MOST_HOSTS))
+_BUCKETS = tuple(f"{number:02x}" for number in range(256))
 _ELSE = ".else"
 _SEATS = "seats.json"
 _WHOLE = re.compile(rf"{_DIRECTORY}/to/({'|'.join(SLOTS)})")
@@ -97,7 +95,11 @@ class NginxLinks:
         Raises:
             BatonError: the link cannot be replaced.
         """
+        before = _read(self.directory / LIVE)
         try:
+            if _PARTS.fullmatch(before):
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(self.directory / before)  # since when it is unused
             _link(self.directory / LIVE, target)
             _sync(self.directory)
         except OSError as error:

@@ -66,6 +66,17 @@ def test_what_is_live_is_not_written_again(tmp_path: Path) -> None:
     assert {path.name: path.lstat().st_ino for path in (tmp_path / "nginx.live").resolve().iterdir()} == before
 
 
+def test_what_was_live_for_long_is_kept_for_a_while_too(tmp_path: Path) -> None:
+    published(tmp_path, Routing("mixed", SEATS))
+    first = (tmp_path / "nginx.live").resolve()
+    os.utime(first, (1, 1))
+    published(tmp_path, Routing("blue"))
+    assert first.exists()
+    os.utime(first, (1, 1))
+    published(tmp_path, Routing("green"))
+    assert not first.exists()
+
+
 def test_everybody_may_enter_whatever_the_umask_is(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
