@@ -44,7 +44,24 @@ def _haproxy(options: Options) -> Balancer:
     )
 
 
-DRIVERS: dict[str, typing.Callable[[Options], Balancer]] = {"caddy": _caddy, "haproxy": _haproxy}
+def _nginx(options: Options) -> Balancer:
+    from ansible_collections.baton.release.plugins.module_utils.balancer_nginx import Nginx  # noqa: PLC0415 - see above
+
+    if 0 < options["share"] < WHOLE:
+        raise BatonError(
+            found=f"a share of {options['share']} per cent",
+            expected=f"0 or {WHOLE}: the driver nginx does not support another one",
+            fix="switch all clients at once",
+        )
+    return Nginx(
+        options["admin"] or "http://127.0.0.1:8083",
+        options["app_name"],
+        options["health_path"],
+        Path(options["state_dir"]),
+    )
+
+
+DRIVERS: dict[str, typing.Callable[[Options], Balancer]] = {"caddy": _caddy, "haproxy": _haproxy, "nginx": _nginx}
 """For each driver what makes one from the options of ``lb_switch``."""
 
 

@@ -22,6 +22,7 @@ Socket = tuple[str, int]
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ASKED_BY_URL = {"caddy": "Caddy's admin endpoint", "nginx": "nginx's listener for lb_switch"}
 _VERIFY_INTERVAL = 0.05  # seconds, as the role verify asks
 
 
@@ -133,10 +134,9 @@ def _admin(values: Values) -> typing.Iterator[Complaint]:
         yield Complaint(
             "traffic_admin", f"{admin:.80}", "the path of HAProxy's socket, for traffic_driver haproxy", "correct it"
         )
-    elif driver == "caddy" and admin.startswith("/"):
-        yield Complaint(
-            "traffic_admin", f"{admin:.80}", "the URL of Caddy's admin endpoint, for traffic_driver caddy", "correct it"
-        )
+    elif driver in _ASKED_BY_URL and admin.startswith("/"):
+        expected = f"the URL of {_ASKED_BY_URL[driver]}, for traffic_driver {driver}"
+        yield Complaint("traffic_admin", f"{admin:.80}", expected, "correct it")
 
 
 def _preview(values: Values) -> typing.Iterator[Complaint]:

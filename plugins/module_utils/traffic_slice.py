@@ -59,7 +59,15 @@ def _haproxy(path: Path, **more: typing.Any) -> AccessLog:
     return HAProxyRing(path, **more)
 
 
-DRIVERS: dict[str, typing.Callable[..., AccessLog]] = {"caddy": _caddy, "haproxy": _haproxy}
+def _nginx(path: Path, **more: typing.Any) -> AccessLog:
+    from ansible_collections.baton.release.plugins.module_utils.access_log_nginx import (  # noqa: PLC0415 - only the driver that is asked for
+        NginxAccessLog,
+    )
+
+    return NginxAccessLog(path, **more)
+
+
+DRIVERS: dict[str, typing.Callable[..., AccessLog]] = {"caddy": _caddy, "haproxy": _haproxy, "nginx": _nginx}
 
 _LOOK_EVERY = 0.25  # seconds
 _LAST_LOOKS = 0.02  # seconds, while only probes are waited for

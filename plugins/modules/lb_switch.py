@@ -38,7 +38,7 @@ options:
   driver:
     description: Which load balancer it is.
     type: str
-    choices: [caddy, haproxy]
+    choices: [caddy, haproxy, nginx]
     default: caddy
   app_name:
     description: Name of the app in the load balancer's configuration.
@@ -54,7 +54,7 @@ options:
     description:
       - Per cent of the clients that reach O(slot), for O(state=live). Below 100 the slot that is live stays live for the others, so it
         has to be the other one; a client stays where it is while the share grows.
-      - The driver V(haproxy) supports only V(0) and V(100).
+      - The drivers V(haproxy) and V(nginx) support only V(0) and V(100).
       - V(0) takes what the slot had of them.
     type: int
     default: 100
@@ -94,6 +94,9 @@ options:
         C(http://127.0.0.1:2019).
       - For V(haproxy) the path of the socket of its master, by default C(/run/haproxy-master.sock). A stats socket of level admin will
         do, but leads to the newest worker alone, and the module warns.
+      - For V(nginx) the URL of the listener that the role nginx configures for this, by default C(http://127.0.0.1:8083). nginx itself does
+        not say which servers are up and what is in flight. Up is what answers O(health_path) when it is asked from nginx's host, and in
+        flight are nginx's connections, as C(/proc) lists them.
     type: str
   preview:
     description: For each slot the URL of the load balancer's listener that always leads to that slot.
@@ -159,6 +162,7 @@ answering:
 pools:
   description:
     - For each slot the servers of its pool with their hosts, those that the load balancer holds to be up, and the requests in flight.
+    - For V(nginx) on a host that does not show its processes, the requests in flight are empty.
     - The hosts are missing where the load balancer is not configured for rolling updates.
   returned: except with O(state=prepared)
   type: dict

@@ -31,12 +31,13 @@ options:
   driver:
     description: The kind of load balancer.
     type: str
-    choices: [caddy, haproxy]
+    choices: [caddy, haproxy, nginx]
     default: caddy
   access_log:
     description:
       - The balancer's access log on this host. For Caddy, a file with its JSON encoder. For HAProxy, the socket of its master (or a
-        stats socket, which shows only the requests of the newest worker); its ring C(requests) is the log (role haproxy).
+        stats socket, which shows only the requests of the newest worker); its ring C(requests) is the log (role haproxy). For nginx, the
+        file that the role nginx has it write both requests and errors to.
     type: path
     required: true
   slot:

@@ -14,12 +14,16 @@ __all__ = ["Backend"]
 
 
 class Backend:
-    """One server; ``healthy`` is what its health check answers, and ``/held`` waits for ``release``."""
+    """One server; ``healthy`` is what its health check answers. ``/held`` waits for ``release``, ``/slow`` in the middle of its answer.
+
+    ``/chat`` becomes a connection of another protocol, which sends back what it gets.
+    """
 
     def __init__(self, host: str, slot: str) -> None:
         """Serve on a free port."""
         self.host, self.slot = host, slot
         self.healthy = True
+        self.asked: list[str] = []
         self.held = threading.Event()
         self.release = threading.Event()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"backend": self}))
@@ -49,9 +53,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer what the path asks for."""
+        self.backend.asked.append(self.path)
         if self.path == "/held":
             self.backend.held.set()
             self.backend.release.wait(30)
+        if self.path == "/chat":
+            self._chat()
+            return
+        if self.path == "/slow":
+            self._answer(200, length=4, streamed=True)
+            self.backend.held.set()
+            self.backend.release.wait(30)
+            self.wfile.write(b"{}")
+            return
         if self.path == "/broken-off":
             self._answer(200, length=1000)
             with contextlib.suppress(OSError):
@@ -61,16 +75,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         health = 200 if self.backend.healthy else 503
         self._answer({"/health/ready": health, "/500": 500, "/404": 404}.get(self.path, 200))
 
+    def _chat(self) -> None:
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.end_headers()
+        self.wfile.flush()
+        self.backend.held.set()
+        self.close_connection = True
+        while data := self.connection.recv(1000):
+            self.connection.sendall(data)
+
     def do_POST(self) -> None:
         """Take the body and answer."""
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self._answer(200)
 
-    def _answer(self, status: int, length: int = 2) -> None:
+    def _answer(self, status: int, length: int = 2, *, streamed: bool = False) -> None:
         self.send_response(status)
         self.send_header("X-Version", self.backend.slot)
         self.send_header("X-Instance", self.backend.host)
         self.send_header("X-Slot", self.backend.slot)
+        if streamed:
+            self.send_header("X-Accel-Buffering", "no")
         self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(b"{}")

@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""A real HAProxy with real servers behind it. Here alone is decided where there is none."""
+"""Real load balancers with real servers behind them. Here alone is decided where there is none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.balancers.running_haproxy import RunningHAProxy
+from tests.balancers.running_nginx import RunningNginx
 
 DEBIAN = Path("/etc/debian_version")
 
@@ -20,13 +21,23 @@ DEBIAN = Path("/etc/debian_version")
 @pytest.fixture(scope="session")
 def haproxy_command() -> str:
     """Return the path of HAProxy, which root on Debian gets installed."""
-    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    return _installed("haproxy", "HAProxy")
+
+
+@pytest.fixture(scope="session")
+def nginx_command() -> str:
+    """Return the path of nginx, which root on Debian gets installed."""
+    return _installed("nginx", "nginx")
+
+
+def _installed(program: str, name: str) -> str:
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None and os.geteuid() == 0 and DEBIAN.exists():
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "haproxy"]
+        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", program]
         subprocess.run(install, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
-        found = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
+        found = shutil.which(program, path="/usr/sbin:/usr/bin")
     if found is None:
-        pytest.skip("needs HAProxy, and can install it only as root on Debian")
+        pytest.skip(f"needs {name}, and can install it only as root on Debian")
     return found
 
 
@@ -37,6 +48,17 @@ def haproxy(haproxy_command: str, tmp_path: Path) -> typing.Iterator[RunningHAPr
     try:
         running.start()
         running.await_up()
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def nginx(nginx_command: str, tmp_path: Path) -> typing.Iterator[RunningNginx]:
+    """Return an nginx that runs, with three hosts of two slots each; nothing is live."""
+    running = RunningNginx(nginx_command, tmp_path)
+    try:
+        running.start()
         yield running
     finally:
         running.close()

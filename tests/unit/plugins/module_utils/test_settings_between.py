@@ -119,6 +119,14 @@ TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...], dict[str, list[str]],
         "traffic_admin",
         "the URL of Caddy's admin endpoint",
     ),
+    (
+        "a socket where nginx's URL is needed",
+        {"traffic_driver": "nginx", "traffic_admin": "/run/haproxy-master.sock"},
+        ("lb1",),
+        GROUPS,
+        "traffic_admin",
+        "the URL of nginx's listener",
+    ),
     ("no file of secrets", {"secrets_store": "file", "secrets_path": ""}, ("app1",), GROUPS, "secrets_path", "set it"),
 ]  # fmt: skip - one row, one line
 

@@ -1,0 +1,145 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The log of an nginx that the role ``nginx`` configures: one request a line in JSON, and nginx's own errors between them.
+
+Three things in it are not what they seem (measured with nginx 1.22.1):
+
+- An answer that ended early has the status that it began with. If a server was the reason, only a line before it says so ("while
+  reading upstream"), with the same connection. If it was the client, ``done``, nginx's ``$request_completion``, is empty.
+- A request that was tried again lists the servers and nothing of what it first got; its status is what the client got in the end.
+- A client that left before the answer began has the status 499.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import typing
+
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.followed_file import FollowedFile
+from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
+from ansible_collections.baton.release.plugins.module_utils.traffic import Request
+
+if typing.TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["NginxAccessLog"]
+
+_ERROR = re.compile(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[\w+\] (\d+)#\d+: (?:\*(\d+) )?")
+_BROKEN_OFF = b" while reading upstream,"
+_REMEMBERED = 1000
+_SERVER_ERROR, _CLIENT_LEFT, _UPGRADED = 500, 499, 101
+
+Entry = typing.Dict[str, typing.Any]  # noqa: UP006 - evaluated on Python 3.9 too
+
+
+class NginxAccessLog:
+    """The requests in such a log, as they come; the attributes count as those of ``CaddyAccessLog`` do, and errors are no garbage."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        cursor: typing.Mapping[str, typing.Any] | None,
+        match: typing.Mapping[str, typing.Any],
+        own_agent: str,
+    ) -> None:
+        """Open the log; the arguments are those of ``CaddyAccessLog``.
+
+        ``own_agent`` is not needed: the role's configuration marks these requests.
+
+        Raises:
+            BatonError: the log is not there or cannot be read.
+        """
+        del own_agent
+        self.entries = self.matched = self.garbage = 0
+        self._match = match
+        self._broken_off: dict[tuple[int, int], None] = {}
+        try:
+            self._file = FollowedFile(path, cursor)
+        except OSError as error:
+            raise BatonError(
+                found=f"no readable log at {path} ({error.strerror})",
+                expected="the file that nginx writes its requests and errors to, as the role nginx configures it",
+                fix="configure nginx with the role nginx and reload it, or correct watch_access_log (access_log)",
+            ) from error
+
+    @property
+    def cursor(self) -> dict[str, int]:
+        """Where the next reader goes on."""
+        return self._file.cursor
+
+    @property
+    def gap(self) -> bool:
+        """Whether lines may have been lost since the cursor."""
+        return self._file.gap
+
+    def close(self) -> None:
+        """Close the log."""
+        self._file.close()
+
+    def read(self) -> typing.Iterator[Request]:
+        """Yield the requests that were written since the last call.
+
+        Raises:
+            BatonError: the log has gone.
+        """
+        try:
+            for line in self._file.lines():
+                request = self._request(line)
+                if request is not None:
+                    yield request
+        except OSError as error:
+            raise BatonError(
+                found=f"the log cannot be read any longer ({error.strerror})",
+                expected="a log that stays readable, also when it is rotated",
+                fix="correct the rotation of the log (permissions of the new file), then watch again",
+            ) from error
+
+    def _request(self, line: bytes) -> Request | None:
+        error = _ERROR.match(line)
+        if error:
+            if error[2] and _BROKEN_OFF in line:
+                self._remember(int(error[1]), int(error[2]))
+            return None
+        try:
+            entry: Entry = json.loads(line)
+            status, seconds, at = int(entry["status"]), float(entry["seconds"]), float(entry["at"])
+            connection = (int(entry["pid"]), int(entry["connection"]))
+        except (ValueError, KeyError, TypeError):
+            self.garbage += 1
+            return None
+        self.entries += 1
+        broken_off = connection in self._broken_off
+        self._broken_off.pop(connection, None)
+        if any(entry.get(name) != value for name, value in self._match.items()):
+            return None
+        self.matched += 1
+        cut = (broken_off or entry.get("done") != "OK") and status not in (_CLIENT_LEFT, _UPGRADED)
+        outcome = _outcome(status, cut=cut, broken_off=broken_off)
+        if outcome != "ok" and not (outcome == "error" and not cut) and entry.get("own") == "yes":
+            return None  # the probe knows it at first hand
+        return Request(
+            at=at or time.time(),
+            slot=entry["slot"] if entry.get("slot") in SLOTS else None,
+            status=f"{status} cut" if cut else str(status),
+            outcome=outcome,
+            ms=None if cut or status == _UPGRADED else seconds * 1000,
+        )
+
+    def _remember(self, pid: int, connection: int) -> None:
+        self._broken_off[pid, connection] = None
+        if len(self._broken_off) > _REMEMBERED:
+            del self._broken_off[next(iter(self._broken_off))]
+
+
+def _outcome(status: int, *, cut: bool, broken_off: bool) -> str:
+    if status == _CLIENT_LEFT:
+        return "left"
+    if status >= _SERVER_ERROR:
+        return "error"
+    if not cut:
+        return "ok"
+    return "error" if broken_off else "left"
