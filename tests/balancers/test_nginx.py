@@ -245,6 +245,21 @@ def test_drain_waits_for_a_websocket_which_lives_on(nginx: RunningNginx) -> None
     assert nginx.switch("mixed", "mixed", seats={held.host: "out"}, drain=15)["draining"] == {}
 
 
+def test_a_websocket_may_be_silent_for_longer_than_a_request(nginx: RunningNginx) -> None:
+    nginx.configure(nginx_timeout=1, nginx_tunnel_timeout=60)
+    nginx.reload()
+    nginx.switch("blue", "none")
+    wanted = "GET /chat HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    with begun(nginx, wanted) as client:
+        assert client.recv(1000).startswith(b"HTTP/1.1 101")
+        for backend in nginx.backends.values():
+            backend.held.clear()
+        with begun(nginx, "GET /held HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n") as other:
+            assert rest(other).startswith(b"HTTP/1.1 504")
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+
+
 def test_where_no_nginx_is_seen_a_drain_takes_all_its_time_and_the_result_warns(
     nginx: RunningNginx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,9 +168,9 @@ def test_a_running_nginx_is_reloaded_once_and_only_if_it_is_wanted(nginx: Runnin
 
 
 def test_the_watch_reads_the_log_that_the_role_has_written(tmp_path: Path) -> None:
-    site = Site(tmp_path, "nginx", nginx_access_log="{{ watch_access_log }}")
+    site = Site(tmp_path, "nginx")
     defaults = [str(ROOT / f"roles/{role}/defaults/main.yml") for role in ("traffic", "nginx", "watch")]
-    say = {"name": "Say", "ansible.builtin.debug": {"msg": "<{{ watch_access_log }}>"}}
+    say = {"name": "Say", "ansible.builtin.debug": {"msg": "<{{ watch_access_log }}> <{{ nginx_access_log }}>"}}
     play = {"name": "Ask", "hosts": "lb", "gather_facts": False, "vars_files": defaults, "tasks": [say]}
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
-    assert "</var/log/nginx/shop.log>" in site.play()
+    assert "</var/log/nginx/shop.log> </var/log/nginx/shop.log>" in site.play("-e", "traffic_driver=nginx")
