@@ -50,7 +50,7 @@ options:
     description:
       - Full identifier of the revision to reach.
       - For O(state=upgraded), the default is the only head of the tree; V(heads) means all of several heads.
-      - Required for O(state=downgraded), where V(base) means to undo everything.
+      - Required for O(state=downgraded), where V(base) means to undo everything, and V(-1) the last migration.
     type: str
   project_dir:
     description: The app's release tree on this host, in which C(alembic.ini) is.
@@ -59,6 +59,12 @@ options:
   python:
     description: Absolute path of the interpreter that runs the app's tool. By default, the one that runs this module.
     type: path
+  user:
+    description:
+      - Whom the tool runs as, with the environment of that user. The tool is code of the app, which root should not run.
+      - Needs this task to run as root, or as that very user. By default the tool runs as this task does.
+      - It need not be able to read O(env_files), which this task reads, but it has to be able to read O(project_dir).
+    type: str
   environment:
     description:
       - Environment variables for the tool, on top of O(env_files). Not the place for secrets.
@@ -89,6 +95,12 @@ options:
       - Given to the tool in C(PGOPTIONS), which drivers based on libpq obey, unless the environment has a C(PGOPTIONS).
     type: str
     default: 5s
+  statement_timeout:
+    description:
+      - How long one statement of a migration may run before it fails, such as V(10min). With V(0) as long as it takes.
+      - Given to the tool as O(ddl_lock_timeout) is.
+    type: str
+    default: "0"
   timeout:
     description: Seconds that the tool may run. Then it is ended, and what it has not committed is rolled back.
     type: float
@@ -222,20 +234,24 @@ output:
   type: list
   elements: str
   returned: when the tool failed
+last_attempt:
+  description: What became of the last attempt on this host, when it did not end well. Empty after one that did.
+  type: str
+  returned: always, when the database was read
 seconds:
   description: How long it took.
   type: float
   returned: success
 """
 
-import sys
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS
+from ansible_collections.baton.release.plugins.module_utils.migration_drivers import DRIVERS, tool
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import ToolSettings
-from ansible_collections.baton.release.plugins.module_utils.migrations import DRIVERS, Wanted, migrate
+from ansible_collections.baton.release.plugins.module_utils.migrations import Wanted, migrate
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     FILE,
     PATH,
@@ -278,6 +294,8 @@ def main() -> None:
             "database_url_variable": {"type": "str", "default": "DATABASE_URL"},
             "lock_timeout": {"type": "float", "default": 60.0},
             "ddl_lock_timeout": {"type": "str", "default": "5s"},
+            "statement_timeout": {"type": "str", "default": "0"},
+            "user": {"type": "str"},
             "timeout": {"type": "float", "default": 900.0},
             "allow_contract": {"type": "bool", "default": False},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
@@ -291,17 +309,18 @@ def main() -> None:
         environment = {name: str(value) for name, value in options["environment"].items()}
         refuse_unfit({"names of environment": list(environment)}, {"names of environment": VARIABLE})
         refuse_unfit({"environment": list(environment.values())}, {"environment": VALUE})
+        settings = ToolSettings(
+            project_dir=Path(options["project_dir"]),
+            environment=environment,
+            env_files=[Path(path) for path in options["env_files"]],
+            database_url_variable=options["database_url_variable"],
+            ddl_lock_timeout=options["ddl_lock_timeout"],
+            statement_timeout=options["statement_timeout"],
+            timeout=options["timeout"],
+            user=options["user"],
+        )
         result = migrate(
-            driver=options["driver"],
-            settings=ToolSettings(
-                project_dir=Path(options["project_dir"]),
-                python=options["python"] or sys.executable,
-                environment=environment,
-                env_files=[Path(path) for path in options["env_files"]],
-                database_url_variable=options["database_url_variable"],
-                ddl_lock_timeout=options["ddl_lock_timeout"],
-                timeout=options["timeout"],
-            ),
+            make=lambda: tool(options["driver"], settings, options),
             wanted=Wanted(options["state"], options["revision"], options["allow_contract"], options["lock_timeout"]),
             likely=options["revisions"],
             state_dir=options["state_dir"],
