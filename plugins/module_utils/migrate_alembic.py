@@ -18,6 +18,7 @@ from ansible_collections.baton.release.plugins.module_utils.migration_project im
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
+    from ansible_collections.baton.release.plugins.module_utils.migration_plan import Way
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, ToolSettings
 
 __all__ = ["Alembic"]
@@ -38,7 +39,7 @@ class Alembic:
             BatonError: an env file cannot be read.
         """
         require_tree(settings, "alembic.ini")
-        require_program(python, option="python", what="interpreter")
+        require_program(settings, python, option="python", what="interpreter")
         self._python = python
         self._project = Project(settings, configuration="the app's env.py", tool="alembic")
         self.surroundings = self._project.surroundings
@@ -59,15 +60,13 @@ class Alembic:
         revisions = tuple(Revision(**{**one, "parents": tuple(one["parents"])}) for one in answer["revisions"])
         return Schema(tuple(sorted(answer["current"][0])), tuple(sorted(answer["heads"])), revisions)
 
-    def up(self, steps: typing.Sequence[Revision], targets: tuple[str, ...], session: LockSession) -> Ended:
-        """Run ``alembic upgrade`` up to ``targets`` while ``session`` holds the lock."""
-        del steps
-        return self._migrate("upgrade", targets[0] if len(targets) == 1 else "heads", session)
+    def up(self, way: Way, session: LockSession) -> Ended:
+        """Run ``alembic upgrade`` while ``session`` holds the lock."""
+        return self._migrate("upgrade", way.targets[0] if len(way.targets) == 1 else "heads", session)
 
-    def down(self, steps: typing.Sequence[Revision], target: str, session: LockSession) -> Ended:
-        """Run ``alembic downgrade`` down to ``target`` while ``session`` holds the lock."""
-        del steps
-        return self._migrate("downgrade", target, session)
+    def down(self, way: Way, session: LockSession) -> Ended:
+        """Run ``alembic downgrade`` while ``session`` holds the lock."""
+        return self._migrate("downgrade", way.targets[0], session)
 
     def advice(self, ended: Ended) -> str | None:
         """Return None: what Alembic says is what PostgreSQL says."""

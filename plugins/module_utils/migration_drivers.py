@@ -24,10 +24,66 @@ def _alembic(settings: ToolSettings, options: Options) -> Tool:
     return Alembic(settings, python=options["python"] or sys.executable)
 
 
-DRIVERS: dict[str, typing.Callable[[ToolSettings, Options], Tool]] = {"alembic": _alembic}
+def _django(settings: ToolSettings, options: Options) -> Tool:
+    from ansible_collections.baton.release.plugins.module_utils.migrate_django import Django  # noqa: PLC0415 - see above
+
+    return Django(
+        settings,
+        python=options["python"] or sys.executable,
+        manage=options["django_manage"] or "manage.py",
+        alias=options["django_database"] or "default",
+    )
+
+
+def _knex(settings: ToolSettings, options: Options) -> Tool:
+    from ansible_collections.baton.release.plugins.module_utils.migrate_knex import Knex  # noqa: PLC0415 - see above
+
+    return Knex(settings, node=options["knex_node"] or "node", knexfile=options["knex_file"])
+
+
+def _dbmate(settings: ToolSettings, options: Options) -> Tool:
+    from ansible_collections.baton.release.plugins.module_utils.migrate_dbmate import Dbmate  # noqa: PLC0415 - see above
+
+    return Dbmate(
+        settings,
+        program=options["dbmate_program"] or "dbmate",
+        directory=options["dbmate_directory"] or "db/migrations",
+    )
+
+
+def _command(settings: ToolSettings, options: Options) -> Tool:
+    from ansible_collections.baton.release.plugins.module_utils.migrate_command import Command  # noqa: PLC0415 - see above
+
+    commands = options["commands"] or {}
+    missing = [name for name in ("status", "up") if not commands.get(name)]
+    if missing:
+        raise BatonError(
+            found=f"no commands.{' and no commands.'.join(missing)}",
+            expected="at least status and up, for the driver command",
+            fix="add them to commands; nothing was touched",
+        )
+    return Command(settings, commands=commands)
+
+
+DRIVERS: dict[str, typing.Callable[[ToolSettings, Options], Tool]] = {
+    "alembic": _alembic,
+    "command": _command,
+    "dbmate": _dbmate,
+    "django": _django,
+    "knex": _knex,
+}
 """For each driver what makes one from the options of ``db_migrate``."""
 
-OWN_OPTIONS: dict[str, tuple[str, ...]] = {"python": ("alembic",)}
+OWN_OPTIONS: dict[str, tuple[str, ...]] = {
+    "python": ("alembic", "django"),
+    "commands": ("command",),
+    "dbmate_directory": ("dbmate",),
+    "dbmate_program": ("dbmate",),
+    "django_database": ("django",),
+    "django_manage": ("django",),
+    "knex_file": ("knex",),
+    "knex_node": ("knex",),
+}
 """The options of ``db_migrate`` that only some drivers know."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
-__all__ = ["Revision", "Schema", "in_line", "refuse_contract", "refuse_irreversible"]
+__all__ = ["Revision", "Schema", "Way", "in_line", "refuse_contract", "refuse_irreversible"]
 
 PHASES = ("expand", "contract", "unmarked")
 BASE = "base"
@@ -189,6 +189,39 @@ class Schema:
 
     def _ordered(self, names: set[str]) -> list[Revision]:
         return [one for one in self.revisions if one.revision in names]
+
+
+@dataclass(frozen=True)
+class Way:
+    """The way from where the database is: up to ``targets``, or down to the only one of them, in ``steps``."""
+
+    before: Schema
+    up: bool
+    targets: tuple[str, ...]
+    steps: tuple[Revision, ...]
+    nothing: str
+    """Why there is nothing to do, when there are no steps."""
+
+    def left(self, schema: Schema) -> list[Revision]:
+        """Return the steps that are still to be done."""
+        applied = {one.revision for one in schema.applied()}
+        return [one for one in self.steps if (one.revision in applied) != self.up]
+
+    def besides(self, schema: Schema) -> list[str]:
+        """Return what was applied or undone and is none of the steps."""
+        was, now = ({one.revision for one in each.applied()} for each in (self.before, schema))
+        return sorted((was ^ now).difference(one.revision for one in self.steps))
+
+    def as_result(self, steps: typing.Iterable[Revision]) -> dict[str, list[dict[str, str]]]:
+        """Return what a module says of ``steps``."""
+        return {
+            "applied": [one.as_result() for one in steps] if self.up else [],
+            "undone": [] if self.up else [one.as_undone() for one in steps],
+        }
+
+    def __str__(self) -> str:
+        verb = "apply" if self.up else "undo"
+        return f"{verb} {', '.join(one.revision for one in self.steps)}"
 
 
 def refuse_contract(pending: typing.Sequence[Revision], *, allow: bool) -> None:

@@ -164,10 +164,11 @@ def require_tree(settings: ToolSettings, *names: str) -> None:
         )
 
 
-def require_program(program: str, *, option: str, what: str) -> None:
+def require_program(settings: ToolSettings, program: str, *, option: str, what: str) -> None:
     """See that ``program`` is there.
 
     Args:
+        settings: how it is run.
         program: its path, or its name on PATH.
         option: the module's option that names it.
         what: what it is for.
@@ -175,5 +176,5 @@ def require_program(program: str, *, option: str, what: str) -> None:
     Raises:
         NotThereYet: it is not.
     """
-    if shutil.which(program) is None:
+    if shutil.which(program, path=settings.environment.get("PATH")) is None:
         raise NotThereYet(found=f"no {what} {program}", expected="the app's own tool", fix=f"{_UNPACK} {option}")

@@ -14,12 +14,16 @@ from ansible_collections.baton.release.plugins.module_utils import migration_att
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import fenced
 from ansible_collections.baton.release.plugins.module_utils.migration_lock import migration_lock
-from ansible_collections.baton.release.plugins.module_utils.migration_plan import refuse_contract, refuse_irreversible
+from ansible_collections.baton.release.plugins.module_utils.migration_plan import (
+    Way,
+    refuse_contract,
+    refuse_irreversible,
+)
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import NotThereYet
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
-    from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema
+    from ansible_collections.baton.release.plugins.module_utils.migration_plan import Schema
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, Surroundings
 
 __all__ = ["Tool", "Wanted", "migrate"]
@@ -40,11 +44,15 @@ class Tool(typing.Protocol):
             BatonError: it cannot be read, or the database is in a state from which the tool cannot go on.
         """
 
-    def up(self, steps: typing.Sequence[Revision], targets: tuple[str, ...], session: LockSession) -> Ended:
-        """Apply ``steps``, which are all that is missing for ``targets``, while ``session`` holds the lock."""
+    def up(self, way: Way, session: LockSession) -> Ended:
+        """Apply the steps of ``way`` and nothing else, while ``session`` holds the lock."""
 
-    def down(self, steps: typing.Sequence[Revision], target: str, session: LockSession) -> Ended:
-        """Undo ``steps``, the last one first, which are all that lies above ``target``, while ``session`` holds the lock."""
+    def down(self, way: Way, session: LockSession) -> Ended:
+        """Undo the steps of ``way`` and nothing else, while ``session`` holds the lock.
+
+        Raises:
+            BatonError: the tool cannot do that.
+        """
 
     def advice(self, ended: Ended) -> str | None:
         """Return what to do about a run of the tool that failed, None when only PostgreSQL's own words tell."""
@@ -58,37 +66,6 @@ class Wanted:
     revision: str | None = None
     allow_contract: bool = False
     lock_timeout: float = 60.0
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The way from where the database is: up to ``targets``, or down to the only one of them."""
-
-    up: bool
-    targets: tuple[str, ...]
-    steps: tuple[Revision, ...]
-    nothing: str
-    """Why there is nothing to do, when there are no steps."""
-
-    def left(self, schema: Schema) -> list[Revision]:
-        """Return the steps that are still to be done."""
-        applied = {one.revision for one in schema.applied()}
-        return [one for one in self.steps if (one.revision in applied) != self.up]
-
-    def besides(self, before: Schema, after: Schema) -> list[str]:
-        """Return what was applied or undone and is none of the steps."""
-        was, now = ({one.revision for one in schema.applied()} for schema in (before, after))
-        return sorted((was ^ now).difference(one.revision for one in self.steps))
-
-    def as_result(self, steps: typing.Iterable[Revision]) -> dict[str, list[dict[str, str]]]:
-        return {
-            "applied": [one.as_result() for one in steps] if self.up else [],
-            "undone": [] if self.up else [one.as_undone() for one in steps],
-        }
-
-    def __str__(self) -> str:
-        verb = "apply" if self.up else "undo"
-        return f"{verb} {', '.join(one.revision for one in self.steps)}"
 
 
 def migrate(
@@ -146,9 +123,9 @@ def _read_only(tool: Tool, wanted: Wanted) -> dict[str, typing.Any]:
     schema = tool.schema()
     if wanted.state == "gathered":
         return _result(schema, schema, msg=_where(schema))
-    plan = _plan(schema, wanted)
-    msg = f"would {plan}" if plan.steps else plan.nothing
-    return {**_result(schema, schema, msg=msg), "changed": bool(plan.steps), **plan.as_result(plan.steps)}
+    way = _way(schema, wanted)
+    msg = f"would {way}" if way.steps else way.nothing
+    return {**_result(schema, schema, msg=msg), "changed": bool(way.steps), **way.as_result(way.steps)}
 
 
 def _change(tool: Tool, wanted: Wanted, directory: Path) -> dict[str, typing.Any]:
@@ -157,60 +134,69 @@ def _change(tool: Tool, wanted: Wanted, directory: Path) -> dict[str, typing.Any
         last = migration_attempt.last_failed(directory)
         # Read under the lock: whoever held it before may have done this very work.
         before = tool.schema()
-        plan = _plan(before, wanted)
-        if not plan.steps:
+        way = _way(before, wanted)
+        if not way.steps:
             if last:
                 migration_attempt.end(directory, None)
-            return {**_result(before, before, msg=plan.nothing), "last_attempt": _told(last)}
-        migration_attempt.begin(directory, str(plan))
-        ended = (
-            tool.up(plan.steps, plan.targets, session) if plan.up else tool.down(plan.steps, plan.targets[0], session)
-        )
+            return {**_result(before, before, msg=way.nothing), "last_attempt": _told(last)}
+        migration_attempt.begin(directory, str(way))
+        try:
+            ended = tool.up(way, session) if way.up else tool.down(way, session)
+        except BatonError:
+            migration_attempt.end(directory, None)  # refused, and not begun
+            raise
         if ended.returncode != 0:
             migration_attempt.end(directory, _how(ended))
-            raise _failure(tool, before, plan, ended, last)
+            raise _failure(tool, way, ended, last)
         after = tool.schema()
-        _refuse_other_end(before, after, plan, ended, directory)
+        _refuse_other_end(way, after, ended, directory)
         migration_attempt.end(directory, None)
-    msg = f"{'applied' if plan.up else 'undid'} {', '.join(one.revision for one in plan.steps)}; {_where(after)}"
+    msg = f"{'applied' if way.up else 'undid'} {', '.join(one.revision for one in way.steps)}; {_where(after)}"
     return {
         **_result(before, after, msg=msg),
         "changed": True,
-        **plan.as_result(plan.steps),
+        **way.as_result(way.steps),
         "last_attempt": _told(last),
     }
 
 
-def _refuse_other_end(before: Schema, after: Schema, plan: _Plan, ended: Ended, directory: Path) -> None:
+def _refuse_other_end(way: Way, after: Schema, ended: Ended, directory: Path) -> None:
     """Refuse to believe a tool that says it succeeded when the database says otherwise."""
-    left, besides = plan.left(after), plan.besides(before, after)
+    left, besides = way.left(after), way.besides(after)
     if not left and not besides:
         return
     also = f" and it changed {', '.join(besides)} as well" if besides else ""
     migration_attempt.end(directory, "ended with another schema than planned")
     raise BatonError(
         found=f"the tool reported success, but the schema is at {_at(after)}{also}",
-        expected=f"to {plan}, and nothing else",
+        expected=f"to {way}, and nothing else",
         fix="look at the app's configuration of the tool: it may migrate another database than the one it is read from, not commit,"
         " or do more than it was told to",
         current=list(after.current),
-        current_before=list(before.current),
+        current_before=list(way.before.current),
         output=ended.tail,
     )
 
 
-def _plan(schema: Schema, wanted: Wanted) -> _Plan:
+def _way(schema: Schema, wanted: Wanted) -> Way:
     if wanted.state == "downgraded":
         target = schema.target_down(wanted.revision or "")
         undone = schema.above(target)
         refuse_irreversible(undone)
-        return _Plan(up=False, targets=(target,), steps=tuple(undone), nothing=f"nothing above {target} is applied")
+        return Way(
+            before=schema,
+            up=False,
+            targets=(target,),
+            steps=tuple(undone),
+            nothing=f"nothing above {target} is applied",
+        )
     targets = schema.targets_up(wanted.revision) if not schema.ahead or schema.done is not None else ()
     pending = schema.pending(targets)
     if schema.ahead and not pending:
-        return _Plan(up=True, targets=(), steps=(), nothing=f"{_where(schema)}; nothing was done")
+        return Way(before=schema, up=True, targets=(), steps=(), nothing=f"{_where(schema)}; nothing was done")
     refuse_contract(pending, allow=wanted.allow_contract)
-    return _Plan(
+    return Way(
+        before=schema,
         up=True,
         targets=targets,
         steps=tuple(pending),
@@ -224,21 +210,19 @@ def _how(ended: Ended) -> str:
     return f"ended with {ended.returncode}: {ended.headline}"
 
 
-def _failure(
-    tool: Tool, before: Schema, plan: _Plan, ended: Ended, last: migration_attempt.Attempt | None
-) -> BatonError:
-    details: dict[str, typing.Any] = {"current_before": list(before.current), "output": ended.tail}
+def _failure(tool: Tool, way: Way, ended: Ended, last: migration_attempt.Attempt | None) -> BatonError:
+    details: dict[str, typing.Any] = {"current_before": list(way.before.current), "output": ended.tail}
     try:
         now = tool.schema()
     except BatonError as error:
         reached = f"where the schema is now could not be read ({error})"
     else:
-        reached = f"the schema is at {_at(now)}, it was at {_at(before)}"
-        left = plan.left(now)
-        details.update(current=list(now.current), **plan.as_result([one for one in plan.steps if one not in left]))
+        reached = f"the schema is at {_at(now)}, it was at {_at(way.before)}"
+        left = way.left(now)
+        details.update(current=list(now.current), **way.as_result([one for one in way.steps if one not in left]))
     earlier = f"; before, {last}" if last else ""
     return BatonError(
-        found=f"the tool was to {plan} and {_how(ended)}; {reached}{earlier}",
+        found=f"the tool was to {way} and {_how(ended)}; {reached}{earlier}",
         expected="every migration to succeed",
         fix=tool.advice(ended) or _advice(ended, last),
         **details,

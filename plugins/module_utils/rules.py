@@ -34,6 +34,7 @@ __all__ = [
     "TAG",
     "TAG_OR_NOTHING",
     "URL_PATH",
+    "USER",
     "VALUE",
     "VARIABLE",
     "Rule",
@@ -193,6 +194,7 @@ KEY_PATH = like(r"[^.\s]+(\.[^.\s]+)*", "keys joined by single dots")
 LOCK_TIME = like(r"0|[1-9][0-9]{0,8}(ms|s|min)", "a time with its unit, such as 5s or 500ms")
 PATH = like(r"[^\x00\r\n\ud800-\udfff]*", "a path on one line")
 SHA256_OR_NOTHING = like(r"([0-9a-fA-F]{64})?", "64 hexadecimal digits", "copy it from the build's manifest")
+USER = like(r"[a-z_][a-z0-9_-]{0,31}\$?", "the name of a user of the system, such as shop")
 STORE_KEY = like(r"[^\x00\r\n]+", "the name of a secret in the store")
 
 
