@@ -67,8 +67,10 @@ def applied(loader: typing.Any, rows: list[Key]) -> list[Key]:
     for key, migration in loader.graph.nodes.items():
         if key not in loader.applied_migrations:
             continue
+        candidates = [at[key]] if key in at else []
         replaced = [at[one] for one in map(tuple, migration.replaces) if one in at]
-        places[key] = min([at[key]] * (key in at) + [max(replaced)] * bool(replaced))
+        # Noted when it was already there by what it replaces, it would seem to be the newest.
+        places[key] = min([*candidates, max(replaced)] if replaced else candidates)
     return sorted(places, key=lambda key: (places[key], key))
 
 

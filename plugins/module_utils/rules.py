@@ -21,7 +21,9 @@ __all__ = [
     "BASE_URL",
     "COUNT_OR_SHARE",
     "FILE",
+    "FILE_OR_NOTHING",
     "INSIDE",
+    "INSIDE_OR_NOTHING",
     "KEY_PATH",
     "LOCK_TIME",
     "ONE_LINE",
@@ -35,8 +37,10 @@ __all__ = [
     "TAG_OR_NOTHING",
     "URL_PATH",
     "USER",
+    "USER_OR_NOTHING",
     "VALUE",
     "VARIABLE",
+    "VARIABLE_OR_NOTHING",
     "Rule",
     "above_zero",
     "number",
@@ -88,6 +92,11 @@ def like(pattern: str, expected: str, fix: str = "correct it") -> Rule:
     """Return the rule for text of which a pattern matches the whole."""
     compiled = re.compile(pattern)
     return text(lambda value: bool(compiled.fullmatch(value)), expected, fix)
+
+
+def or_nothing(rule: Rule) -> Rule:
+    """Return the rule for text that may also be empty."""
+    return Rule(lambda value: value == "" or rule.holds(value), f"{rule.expected}, or nothing", rule.fix)
 
 
 def is_tag(value: str) -> bool:
@@ -195,6 +204,10 @@ LOCK_TIME = like(r"0|[1-9][0-9]{0,8}(ms|s|min)", "a time with its unit, such as 
 PATH = like(r"[^\x00\r\n\ud800-\udfff]*", "a path on one line")
 SHA256_OR_NOTHING = like(r"([0-9a-fA-F]{64})?", "64 hexadecimal digits", "copy it from the build's manifest")
 USER = like(r"[a-z_][a-z0-9_-]{0,31}\$?", "the name of a user of the system, such as shop")
+FILE_OR_NOTHING = or_nothing(FILE)
+INSIDE_OR_NOTHING = or_nothing(INSIDE)
+VARIABLE_OR_NOTHING = or_nothing(VARIABLE)
+USER_OR_NOTHING = or_nothing(USER)
 STORE_KEY = like(r"[^\x00\r\n]+", "the name of a secret in the store")
 
 

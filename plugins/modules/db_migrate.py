@@ -80,7 +80,8 @@ options:
     type: path
   knex_file:
     description:
-      - Path of the knexfile in O(project_dir). By default V(knexfile.js), or one that ends with C(.cjs), C(.mjs) or C(.ts). Only for O(driver=knex).
+      - Path of the knexfile in O(project_dir). By default V(knexfile.js), or one that ends with C(.cjs), C(.mjs) or C(.ts).
+        Only for O(driver=knex).
       - One in TypeScript needs what loads it in O(environment), such as C(NODE_OPTIONS=--import tsx).
     type: str
   dbmate_program:
@@ -125,7 +126,8 @@ options:
         elements: str
       version:
         description:
-          - Prints the revision that the schema is at as the last word of its last line, or the beginning of it, C(none) for an empty database.
+          - Prints the revision that the schema is at as the last word of its last line, or the beginning of it.
+            For an empty database it prints C(none).
           - When it fails, or says something else than C(status), the tool is in the middle of a migration that failed, and nothing is done.
         type: list
         elements: str
