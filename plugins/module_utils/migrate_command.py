@@ -62,7 +62,7 @@ class Command:
             inside = "/" in words[0] and not words[0].startswith("/")
             program = str(settings.project_dir / words[0]) if inside else words[0]
             require_program(settings, program, option=f"commands.{name}", what="program")
-        self._project = Project(settings, configuration="the command status", tool="its commands")
+        self._project = Project(settings, configuration="the app's own tool", tool="its commands")
         self.surroundings = self._project.surroundings
 
     def schema(self) -> Schema:

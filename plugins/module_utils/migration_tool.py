@@ -32,7 +32,8 @@ _MASKABLE = 4
 _KEPT_BYTES = 8 << 20
 _TAIL_LINES = 20
 _TAIL_CHARACTERS = 4000
-_ERROR_LINE = re.compile(r"(FAILED|[A-Za-z_][\w.]*(\.[A-Z]\w*|Error|Exception)): ")
+_ERROR_LINE = re.compile(r"(FAILED|[Ee]rror|[A-Za-z_][\w.]*(\.[A-Z]\w*|Error|Exception)): ")
+_STACK_LINE = re.compile(r"\s+at |\s*$")
 _GRACE = 5.0  # seconds between asking a tool to end and ending it
 
 
@@ -85,7 +86,8 @@ class Ended(typing.NamedTuple):
     def headline(self) -> str:
         """The line that says what went wrong: what follows it is often only a stack or a link."""
         errors = [line for line in self.tail if _ERROR_LINE.match(line)]
-        return (errors or self.tail or ["nothing was printed"])[-1]
+        told = [line for line in self.tail if not _STACK_LINE.match(line)]
+        return (errors or told or ["nothing was printed"])[-1]
 
 
 def surroundings(settings: ToolSettings) -> Surroundings:

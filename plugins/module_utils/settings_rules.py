@@ -81,7 +81,7 @@ RULES: dict[str, Rule] = {
     "traffic_wait": SECONDS,
     "database_directory": INSIDE,
     "database_python": FILE,
-    "database_user": USER_OR_NOTHING,
+    "database_run_as": USER_OR_NOTHING,
     "database_environment.*": VALUE,
     "database_url_variable": VARIABLE,
     "database_lock_timeout": SECONDS,

@@ -180,8 +180,9 @@ options:
   allow_contract:
     description:
       - Also run migrations whose file says that they are C(contract). The version that served before will not survive them.
-      - It says so with C(phase = "contract") at module level (V(alembic), V(django)), with C(exports.phase = "contract") (V(knex)), with
-        the line C(-- phase: contract) (V(dbmate)), or in what C(status) prints (V(command)).
+      - >-
+        It says so with C(phase = "contract") at module level (V(alembic), V(django)), with C(exports.phase = "contract") (V(knex)),
+        with the line C(-- phase: contract) (V(dbmate)), or in what C(status) prints (V(command)).
       - A file that says nothing is taken for C(expand), and reported with the phase V(unmarked).
     type: bool
     default: false

@@ -46,7 +46,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("database_dbmate_directory", "/db", "database_dbmate_directory", "inside of the release"),
     ("database_django_manage", "../manage.py", "database_django_manage", "inside of the release"),
     ("database_django_database", "a b", "database_django_database", "or nothing"),
-    ("database_user", "root; id", "database_user", "the name of a user of the system"),
+    ("database_run_as", "root; id", "database_run_as", "the name of a user of the system"),
     ("database_commands", {"status": []}, "database_commands.status", "at least one word"),
     ("database_commands", {"up": ["a\0b"]}, "database_commands.up[0]", "without NUL"),
     ("database_commands", {"upp": ["x"]}, "database_commands", "did you mean up?"),

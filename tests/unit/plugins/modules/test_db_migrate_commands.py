@@ -25,7 +25,7 @@ if typing.TYPE_CHECKING:
 # Stands for an app's own tool, whose state is a file beside it.
 TOOL = r"""#!/bin/sh
 set -eu
-printf '%s|' "$(id -un)" "$HOME" "$USER" "$BATON_ACTION" "${BATON_REVISION-}" "${BATON_STEPS-}" "$PGOPTIONS" "$*" >> state/log
+printf '%s|' "$(id -un)" "$HOME" "${USER-}" "$BATON_ACTION" "${BATON_REVISION-}" "${BATON_STEPS-}" "$PGOPTIONS" "$*" >> state/log
 echo >> state/log
 case $BATON_ACTION in
     status) cat state/status ;;
@@ -156,7 +156,10 @@ def test_a_status_that_fails_is_told_without_secrets(run: Run, postgres: Postgre
     failed = run(commands={"status": ["sh", "-c", "env; echo wrong; exit 3"], "up": ["true"]}, fails=True)
     assert "(the command status)" in failed["msg"]
     assert postgres.password not in json.dumps(failed)
-    assert "no program ./nosuch" in run(commands={"status": ["./nosuch"], "up": ["true"]}, fails=True)["msg"]
+    assert (
+        "/nosuch. Expected: the app's own tool"
+        in run(commands={"status": ["./nosuch"], "up": ["true"]}, fails=True)["msg"]
+    )
 
 
 @pytest.mark.parametrize(
