@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import time
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils import migration_attempt
@@ -28,6 +28,8 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["Tool", "Wanted", "migrate"]
 
+_LOCK_TIMEOUT = "lock timeout"
+_LONGEST_PAUSE = 30.0  # seconds
 Make = typing.Callable[[], "Tool"]
 
 
@@ -66,6 +68,8 @@ class Wanted:
     revision: str | None = None
     allow_contract: bool = False
     lock_timeout: float = 60.0
+    lock_retries: int = 0
+    """How often to try again what waited for a table in vain."""
 
 
 def migrate(
@@ -141,7 +145,7 @@ def _change(tool: Tool, wanted: Wanted, directory: Path) -> dict[str, typing.Any
             return {**_result(before, before, msg=way.nothing), "last_attempt": _told(last)}
         migration_attempt.begin(directory, str(way))
         try:
-            ended = tool.up(way, session) if way.up else tool.down(way, session)
+            ended, timeouts = _run(tool, way, session, wanted.lock_retries)
         except BatonError:
             migration_attempt.end(directory, None)  # refused, and not begun
             raise
@@ -157,7 +161,24 @@ def _change(tool: Tool, wanted: Wanted, directory: Path) -> dict[str, typing.Any
         "changed": True,
         **way.as_result(way.steps),
         "last_attempt": _told(last),
+        "lock_timeouts": timeouts,
     }
+
+
+def _run(tool: Tool, way: Way, session: LockSession, retries: int) -> tuple[Ended, int]:
+    """Go the whole way; return how the tool ended, and how often it waited for a table in vain and what was left was tried again."""
+    for timeouts in range(retries + 1):
+        ended = tool.up(way, session) if way.up else tool.down(way, session)
+        if ended.returncode in (0, None) or _LOCK_TIMEOUT not in ended.output or timeouts == retries:
+            break
+        # In between the app gets its table.
+        time.sleep(min(2**timeouts, _LONGEST_PAUSE))
+        now = tool.schema()
+        left = way.left(now)
+        if not left:
+            break
+        way = replace(way, before=now, steps=tuple(left))
+    return ended, timeouts
 
 
 def _refuse_other_end(way: Way, after: Schema, ended: Ended, directory: Path) -> None:
@@ -233,7 +254,7 @@ def _failure(tool: Tool, way: Way, ended: Ended, last: migration_attempt.Attempt
 def _advice(ended: Ended, last: migration_attempt.Attempt | None) -> str:
     if ended.returncode is None:
         return "raise timeout or make the migration smaller, and run again; what was not committed is rolled back"
-    if "lock timeout" in ended.output:
+    if _LOCK_TIMEOUT in ended.output:
         return "another session uses the table: run again at a quieter time, or raise ddl_lock_timeout"
     if "statement timeout" in ended.output:
         return "make the migration smaller, or raise statement_timeout"

@@ -29,6 +29,7 @@ __all__ = [
     "ONE_LINE",
     "PATH",
     "PORT",
+    "RETRIES",
     "SECONDS",
     "SHA256_OR_NOTHING",
     "SOME_SECONDS",
@@ -181,6 +182,7 @@ ADMIN = text(
     lambda value: _is_base_url(value) or _is_path(value), f"{BASE_URL.expected}; or for haproxy the path of a socket"
 )
 PORT = whole(1, 65_535)
+RETRIES = whole(0, 100)
 ONE_LINE = text(
     lambda value: _one_line(value) and len(value) <= _LONGEST_LINE, f"one line of at most {_LONGEST_LINE} characters"
 )

@@ -167,6 +167,12 @@ options:
       - Given to the tool in C(PGOPTIONS), which drivers based on libpq obey, unless the environment has a C(PGOPTIONS).
     type: str
     default: 5s
+  ddl_lock_retries:
+    description:
+      - How often to go on with what is left when a migration has waited for a lock on a table in vain (O(ddl_lock_timeout)), after a pause
+        of 1, 2, 4 and so on up to 30 seconds, in which the app gets its table.
+    type: int
+    default: 3
   statement_timeout:
     description:
       - How long one statement of a migration may run before it fails, such as V(10min). With V(0) as long as it takes.
@@ -331,6 +337,10 @@ output:
   type: list
   elements: str
   returned: when the tool failed
+lock_timeouts:
+  description: How often a migration waited for a lock on a table in vain, before it got it.
+  type: int
+  returned: when something was applied or undone
 last_attempt:
   description: What became of the last attempt on this host, when it did not end well. Empty after one that did.
   type: str
@@ -354,6 +364,7 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     FILE,
     INSIDE,
     PATH,
+    RETRIES,
     SECONDS,
     SOME_SECONDS,
     USER,
@@ -383,6 +394,7 @@ RULES = {
     "database_url_variable": VARIABLE,
     "lock_timeout": SECONDS,
     "timeout": SOME_SECONDS,
+    "ddl_lock_retries": RETRIES,
 }
 
 
@@ -409,6 +421,7 @@ def main() -> None:
             "database_url_variable": {"type": "str", "default": "DATABASE_URL"},
             "lock_timeout": {"type": "float", "default": 60.0},
             "ddl_lock_timeout": {"type": "str", "default": "5s"},
+            "ddl_lock_retries": {"type": "int", "default": 3},
             "statement_timeout": {"type": "str", "default": "0"},
             "timeout": {"type": "float", "default": 900.0},
             "allow_contract": {"type": "bool", "default": False},
@@ -437,7 +450,13 @@ def main() -> None:
             refuse_unfit({f"commands.{name}": words}, {f"commands.{name}": VALUE})
         result = migrate(
             make=lambda: tool(options["driver"], settings, options),
-            wanted=Wanted(options["state"], options["revision"], options["allow_contract"], options["lock_timeout"]),
+            wanted=Wanted(
+                options["state"],
+                options["revision"],
+                options["allow_contract"],
+                options["lock_timeout"],
+                options["ddl_lock_retries"],
+            ),
             likely=options["revisions"],
             state_dir=options["state_dir"],
             token=options["token"],

@@ -258,15 +258,6 @@ const knex = require("knex")(require("./knexfile.js"));
   await knex.destroy();
 })().catch((error) => { console.error(String(error)); process.exit(1); });
 """
-VERSION_JS = """
-const knex = require("knex")(require("./knexfile.js"));
-(async () => {
-  const there = (await knex.raw("select to_regclass('knex_migrations') as t")).rows[0].t;
-  const last = there && await knex("knex_migrations").orderBy("id", "desc").first();
-  console.log(`at ${last ? last.name.split(".")[0] : "none"}`);
-  await knex.destroy();
-})();
-"""
 # knex has no way up to a migration.
 UP_TO_JS = """
 const knex = require("knex")(require("./knexfile.js"));
@@ -287,7 +278,7 @@ class CommandTree(KnexTree):
 
     def make(self) -> None:
         super().make()
-        for name, text in (("status", STATUS_JS), ("version", VERSION_JS), ("up_to", UP_TO_JS)):
+        for name, text in (("status", STATUS_JS), ("up_to", UP_TO_JS)):
             (self.tree / f"{name}.js").write_text(text, encoding="utf-8")
 
     def options(self) -> Result:
@@ -298,7 +289,6 @@ class CommandTree(KnexTree):
                 "up": [node, knex, "migrate:latest"],
                 "up_to": [node, "up_to.js", "{revision}"],
                 "down": [node, knex, "migrate:down", "{revision}"],
-                "version": [node, "version.js"],
             }
         }
 

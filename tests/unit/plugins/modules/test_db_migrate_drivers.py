@@ -109,7 +109,9 @@ def test_up_to_a_revision_all_the_way_and_down_again(app: Tree, run: Run) -> Non
     one = run(state="downgraded", revision="-1")
     assert (names(one["undone"]), one["current"]) == (app.revisions(3), app.revisions(2))
     down = run(state="downgraded", revision=app.revision(1))
-    assert [(step["revision"], step["down"]) for step in down["undone"]] == [(app.revision(2), "empty")]
+    # What the commands of the app say has no word about it.
+    empty_way = "yes" if app.driver == "command" else "empty"
+    assert [(step["revision"], step["down"]) for step in down["undone"]] == [(app.revision(2), empty_way)]
     assert not run(state="downgraded", revision=app.revision(1))["changed"]
     assert run(state="downgraded", revision="base")["current"] == []
     assert app.query("SELECT to_regclass('users')") == [(None,)]
@@ -208,7 +210,7 @@ def test_a_migration_waits_for_a_table_only_as_long_as_it_may(app: Tree, run: Ru
     with _psycopg.connect({}, app.server.url(app.database), application_name="test") as other:
         other.execute(b"BEGIN")
         other.execute(b"LOCK TABLE users")
-        failed = run(fails=True, ddl_lock_timeout="200ms")
+        failed = run(fails=True, ddl_lock_timeout="200ms", ddl_lock_retries=0)
     assert "another session uses the table" in failed["msg"]
     app.add(3, "SELECT pg_sleep(30)")
     assert "raise statement_timeout" in run(fails=True, statement_timeout="300ms")["msg"]
