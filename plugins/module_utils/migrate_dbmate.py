@@ -34,7 +34,7 @@ __all__ = ["Dbmate", "described"]
 
 _FILE = re.compile(r"(?P<version>\d+)(?P<words>.*)\.sql")
 _SECTION = re.compile(r"^--[ \t]*migrate:(up|down)\b", re.MULTILINE)
-_PHASE = re.compile(r"^--[ \t]*phase:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_PHASE = re.compile(r"^--[ \t]*phase:[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 _LINE_COMMENT = re.compile(r"--[^\n]*")
 
 

@@ -95,7 +95,9 @@ class Django:
         return self._project.change(commands, session)
 
     def advice(self, ended: Ended) -> str | None:
-        """Return what to do about an inconsistent history, which Django finds before it does anything."""
+        """Return what to do about a history that Django refuses before it does anything."""
+        if "Conflicting migrations detected" in ended.output:
+            return "merge the migrations in the app ('manage.py makemigrations --merge'); nothing was changed"
         if "InconsistentMigrationHistory" in ended.output:
             return (
                 "this tree has a migration that the applied ones depend on: release the newer tree again,"
