@@ -20,6 +20,8 @@ if typing.TYPE_CHECKING:
 
     from tests.postgres import PostgresServer
 
+pytestmark = pytest.mark.slow
+
 MIGRATION = """
 from django.db import migrations
 class Migration(migrations.Migration):

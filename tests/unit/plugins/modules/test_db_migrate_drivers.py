@@ -42,7 +42,11 @@ class Run(typing.Protocol):
     def __call__(self, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result: ...
 
 
-@pytest.fixture(params=sorted(TREES))
+# Node.js starts in half a second, and the commands of the tree are knex once more.
+SLOW = pytest.param("command", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=[SLOW, *sorted(set(TREES) - {"command"})])
 def app(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer, database: str) -> Tree:
     return TREES[request.param](tmp_path, postgres, database)
 
@@ -205,6 +209,11 @@ def test_contract_migrations_need_leave(app: Tree, run: Run) -> None:
     assert "with the phase 'contarct'" in (refused := run(fails=True)["msg"]) or "phase as one of" in refused
 
 
+@pytest.mark.parametrize(
+    "app",
+    ["dbmate", SLOW, *(pytest.param(driver, marks=pytest.mark.slow) for driver in ("django", "knex"))],
+    indirect=True,
+)
 def test_a_migration_waits_for_a_table_only_as_long_as_it_may(app: Tree, run: Run) -> None:
     run(revision=app.revision(2))
     with _psycopg.connect({}, app.server.url(app.database), application_name="test") as other:
