@@ -151,8 +151,8 @@ def _change(tool: Tool, wanted: Wanted, directory: Path) -> dict[str, typing.Any
             raise
         if ended.returncode != 0:
             migration_attempt.end(directory, _how(ended))
-            raise _failure(tool, way, ended, last)
-        after = tool.schema()
+            raise _failure(tool, way, ended, last, session.invalid_indexes())
+        after, invalid = tool.schema(), session.invalid_indexes()
         _refuse_other_end(way, after, ended, directory)
         migration_attempt.end(directory, None)
     msg = f"{'applied' if way.up else 'undid'} {', '.join(one.revision for one in way.steps)}; {_where(after)}"
@@ -162,6 +162,7 @@ def _change(tool: Tool, wanted: Wanted, directory: Path) -> dict[str, typing.Any
         **way.as_result(way.steps),
         "last_attempt": _told(last),
         "lock_timeouts": timeouts,
+        "invalid_indexes": invalid,
     }
 
 
@@ -231,7 +232,9 @@ def _how(ended: Ended) -> str:
     return f"ended with {ended.returncode}: {ended.headline}"
 
 
-def _failure(tool: Tool, way: Way, ended: Ended, last: migration_attempt.Attempt | None) -> BatonError:
+def _failure(
+    tool: Tool, way: Way, ended: Ended, last: migration_attempt.Attempt | None, invalid: list[str]
+) -> BatonError:
     details: dict[str, typing.Any] = {"current_before": list(way.before.current), "output": ended.tail}
     try:
         now = tool.schema()
@@ -242,22 +245,29 @@ def _failure(tool: Tool, way: Way, ended: Ended, last: migration_attempt.Attempt
         left = way.left(now)
         details.update(current=list(now.current), **way.as_result([one for one in way.steps if one not in left]))
     earlier = f"; before, {last}" if last else ""
+    earlier += f"; invalid indexes: {', '.join(invalid)}" if invalid else ""
     return BatonError(
         found=f"the tool was to {way} and {_how(ended)}; {reached}{earlier}",
         expected="every migration to succeed",
-        fix=tool.advice(ended) or _advice(ended, last),
+        fix=tool.advice(ended) or _advice(ended, last, invalid),
+        invalid_indexes=invalid,
         **details,
         last_attempt=_told(last),
     )
 
 
-def _advice(ended: Ended, last: migration_attempt.Attempt | None) -> str:
+def _advice(ended: Ended, last: migration_attempt.Attempt | None, invalid: list[str]) -> str:
     if ended.returncode is None:
         return "raise timeout or make the migration smaller, and run again; what was not committed is rolled back"
     if _LOCK_TIMEOUT in ended.output:
         return "another session uses the table: run again at a quieter time, or raise ddl_lock_timeout"
     if "statement timeout" in ended.output:
         return "make the migration smaller, or raise statement_timeout"
+    if invalid:
+        return (
+            "CREATE INDEX CONCURRENTLY leaves an invalid index behind when it fails: run DROP INDEX CONCURRENTLY on it, correct what"
+            " the output says, such as doubled values, and run again"
+        )
     if "already exists" in ended.output:
         which = "that attempt" if last else "an earlier attempt, or a person,"
         return (

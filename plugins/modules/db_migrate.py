@@ -337,6 +337,11 @@ output:
   type: list
   elements: str
   returned: when the tool failed
+invalid_indexes:
+  description: Indexes that a failed C(CREATE INDEX CONCURRENTLY) has left behind, in this run or in another one. They are never used.
+  type: list
+  elements: str
+  returned: when something was applied or undone, or the tool failed
 lock_timeouts:
   description: How often a migration waited for a lock on a table in vain, before it got it.
   type: int

@@ -155,6 +155,8 @@ def test_a_killed_module_leaves_the_lock_to_its_tool(app: Tree, run: Run) -> Non
     with gate(app):
         first = app.start("host1", ddl_lock_timeout="0")
         until(lambda: app.query(AT_THE_GATE))
+        for pid in descendants(first):
+            assert app.server.password.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
         first.kill()
         first.communicate()
         impatient = finish(app.start("host2", lock_timeout=0.1))
@@ -234,6 +236,20 @@ def test_what_a_migration_without_a_transaction_left_behind_is_explained(app: Tr
     again = run(fails=True)
     assert "remove that part by hand" in again["msg"]
     assert "; before, the attempt of 20" in again["msg"]
+
+
+@pytest.mark.parametrize("app", ["dbmate"], indirect=True)
+def test_an_index_that_was_left_behind_is_named_until_it_is_gone(app: Tree, run: Run) -> None:
+    run()
+    app.query("INSERT INTO users (name) VALUES ('first')")
+    app.add(4, "CREATE UNIQUE INDEX CONCURRENTLY one_name ON users (name)", transaction=False)
+    for _attempt in range(2):
+        failed = run(fails=True)
+        assert failed["invalid_indexes"] == ["public.one_name"]
+        assert "DROP INDEX CONCURRENTLY" in failed["msg"]
+    app.query("DELETE FROM users WHERE id > 1")
+    app.query("DROP INDEX one_name")
+    assert run()["invalid_indexes"] == []
 
 
 @pytest.mark.parametrize("app", ["knex"], indirect=True)
