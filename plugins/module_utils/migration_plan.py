@@ -203,14 +203,18 @@ class Way:
     """Why there is nothing to do, when there are no steps."""
 
     def left(self, schema: Schema) -> list[Revision]:
-        """Return the steps that are still to be done."""
-        applied = {one.revision for one in schema.applied()}
-        return [one for one in self.steps if (one.revision in applied) != self.up]
+        """Return the steps that are still to be done.
+
+        A tool may hold a step for a part of another migration, as soon as all that this one replaces is applied.
+        """
+        applied, known = {one.revision for one in schema.applied()}, {one.revision for one in schema.revisions}
+        return [one for one in self.steps if one.revision in known and (one.revision in applied) != self.up]
 
     def besides(self, schema: Schema) -> list[str]:
         """Return what was applied or undone and is none of the steps."""
         was, now = ({one.revision for one in each.applied()} for each in (self.before, schema))
-        return sorted((was ^ now).difference(one.revision for one in self.steps))
+        known, known_now = ({one.revision for one in each.revisions} for each in (self.before, schema))
+        return sorted(((was ^ now) & known & known_now).difference(one.revision for one in self.steps))
 
     def as_result(self, steps: typing.Iterable[Revision]) -> dict[str, list[dict[str, str]]]:
         """Return what a module says of ``steps``."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 import typing
 from dataclasses import dataclass, replace
@@ -28,7 +29,8 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["Tool", "Wanted", "migrate"]
 
-_LOCK_TIMEOUT = "lock timeout"
+# What PostgreSQL says in English, and what its code is called in any language.
+_LOCK_TIMEOUT = re.compile("lock timeout|LockNotAvailable|55P03")
 _LONGEST_PAUSE = 30.0  # seconds
 Make = typing.Callable[[], "Tool"]
 
@@ -170,7 +172,7 @@ def _run(tool: Tool, way: Way, session: LockSession, retries: int) -> tuple[Ende
     """Go the whole way; return how the tool ended, and how often it waited for a table in vain and what was left was tried again."""
     for timeouts in range(retries + 1):
         ended = tool.up(way, session) if way.up else tool.down(way, session)
-        if ended.returncode in (0, None) or _LOCK_TIMEOUT not in ended.output or timeouts == retries:
+        if ended.returncode in (0, None) or not _LOCK_TIMEOUT.search(ended.output) or timeouts == retries:
             break
         # In between the app gets its table.
         time.sleep(min(2**timeouts, _LONGEST_PAUSE))
@@ -259,7 +261,7 @@ def _failure(
 def _advice(ended: Ended, last: migration_attempt.Attempt | None, invalid: list[str]) -> str:
     if ended.returncode is None:
         return "raise timeout or make the migration smaller, and run again; what was not committed is rolled back"
-    if _LOCK_TIMEOUT in ended.output:
+    if _LOCK_TIMEOUT.search(ended.output):
         return "another session uses the table: run again at a quieter time, or raise ddl_lock_timeout"
     if "statement timeout" in ended.output:
         return "make the migration smaller, or raise statement_timeout"

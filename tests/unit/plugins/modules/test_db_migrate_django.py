@@ -93,6 +93,16 @@ def test_a_migration_that_replaces_others_takes_their_place_in_the_history(app: 
     assert app.users() == 1
 
 
+def test_the_rest_of_what_is_replaced_is_applied_as_what_it_was(app: DjangoTree, run: Run) -> None:
+    """Django changes its mind about which migrations there are, in the middle of the run."""
+    run(revision=app.revision(1))
+    replaces = f"replaces = {[('shop', f'{number:04}_step') for number in (1, 2)]}"
+    write(app, "shop", "0001_squashed_0002_step", after=[], replaces=replaces, operations=STOCK)
+    assert names(run()["applied"]) == app.revisions(2, 3)
+    assert run(state="gathered")["up_to_date"]
+    assert app.users() == 1
+
+
 def test_the_rows_of_an_app_that_was_removed_hold_nothing_up(app: DjangoTree, run: Run) -> None:
     write(app, "stock", "0001_initial", after=[], operations=STOCK)
     run(revision="stock.0001_initial")
