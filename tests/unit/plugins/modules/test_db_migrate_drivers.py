@@ -44,6 +44,8 @@ class Run(typing.Protocol):
 
 # Node.js starts in half a second, and the commands of the tree are knex once more.
 SLOW = pytest.param("command", marks=pytest.mark.slow)
+SLOW_DJANGO = pytest.param("django", marks=pytest.mark.slow)
+SLOW_KNEX = pytest.param("knex", marks=pytest.mark.slow)
 
 
 @pytest.fixture(params=[SLOW, *sorted(set(TREES) - {"command"})])
@@ -200,6 +202,7 @@ def test_an_older_tree_undoes_nothing_that_it_does_not_know(app: Tree, run: Run)
     assert app.query("SELECT mail FROM users") == [(None,)]
 
 
+@pytest.mark.parametrize("app", ["dbmate", "knex", SLOW, SLOW_DJANGO], indirect=True)
 def test_contract_migrations_need_leave(app: Tree, run: Run) -> None:
     app.add(4, "ALTER TABLE users DROP name", phase="contract")
     for check in (False, True):
@@ -211,11 +214,7 @@ def test_contract_migrations_need_leave(app: Tree, run: Run) -> None:
     assert "with the phase 'contarct'" in (refused := run(fails=True)["msg"]) or "phase as one of" in refused
 
 
-@pytest.mark.parametrize(
-    "app",
-    ["dbmate", SLOW, *(pytest.param(driver, marks=pytest.mark.slow) for driver in ("django", "knex"))],
-    indirect=True,
-)
+@pytest.mark.parametrize("app", ["dbmate", SLOW, SLOW_DJANGO, SLOW_KNEX], indirect=True)
 def test_a_migration_waits_for_a_table_only_as_long_as_it_may(app: Tree, run: Run) -> None:
     run(revision=app.revision(2))
     with _psycopg.connect({}, app.server.url(app.database), application_name="test") as other:
@@ -227,7 +226,7 @@ def test_a_migration_waits_for_a_table_only_as_long_as_it_may(app: Tree, run: Ru
     assert "raise statement_timeout" in run(fails=True, statement_timeout="300ms")["msg"]
 
 
-@pytest.mark.parametrize("app", ["django", "knex"], indirect=True)
+@pytest.mark.parametrize("app", ["knex", SLOW_DJANGO], indirect=True)
 def test_what_a_migration_without_a_transaction_left_behind_is_explained(app: Tree, run: Run) -> None:
     run()
     app.add(4, "CREATE TABLE half (id int); SELECT 1/0", transaction=False)
@@ -272,7 +271,7 @@ def test_a_lock_of_knex_that_outlived_its_process_is_explained(app: Tree, run: R
     assert names(run()["applied"]) == app.revisions(4)
 
 
-@pytest.mark.parametrize("app", ["django", "dbmate"], indirect=True)
+@pytest.mark.parametrize("app", ["dbmate", SLOW_DJANGO], indirect=True)
 def test_a_hotfix_beside_what_a_newer_version_applied_is_applied(app: Tree, run: Run) -> None:
     run()
     app.remove(3)
