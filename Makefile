@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: bench molecule fleet-up fleet-down help setup demo demo-down status test test-unit test-playbooks test-fleet test-newest chaos lint format clean
+.PHONY: bench molecule fleet-up fleet-down help setup demo demo-down status test test-unit test-slow test-playbooks test-fleet test-newest chaos lint format clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,12 +45,16 @@ demo-down: $(VENV)/.run ## Stop what the demo left running, and remove its data
 status: $(VENV)/.run ## Show what is live in the embedded environment
 	@$(PLAY) playbooks/status.yml
 
-test: ## Run all tests: each of the four parts, also when one of them fails
-	@$(MAKE) --no-print-directory --keep-going test-unit test-playbooks test-fleet test-newest
+test: ## Run all tests: each of the five parts, also when one of them fails
+	@$(MAKE) --no-print-directory --keep-going test-unit test-slow test-playbooks test-fleet test-newest
 
 test-unit: $(VENV)/.test ## Run the tests of the parts
 	@echo "== Tests of the parts"
-	@$(BIN)/python -m pytest tests/unit tests/balancers -n 2 -q
+	@$(BIN)/python -m pytest tests/unit tests/balancers -n 2 -q -m "not slow"
+
+test-slow: $(VENV)/.test ## Run what the tests of the parts leave out
+	@echo "== Slow tests of the parts"
+	@$(BIN)/python -m pytest tests/unit -n 2 -q -m slow
 
 # In one run, so that the shop is built once, and neither of the two cores waits for the other.
 test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many at once, and installed from the tarball
@@ -63,7 +67,7 @@ test-fleet: $(VENV)/.test ## Run the playbooks on hosts with systemd and sshd, a
 
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
 	@echo "== The other end of what is supported"
-	@$(BIN)/python -m tests.interpreters tests/unit/plugins -n 2 -q
+	@$(BIN)/python -m tests.interpreters tests/unit/plugins -n 2 -q -m "not slow"
 	@$(BIN)/python -m tests.interpreters tests/e2e/test_release.py -q -k "without_losing or sent_back or hot_rollback"
 
 chaos: $(VENV)/.test ## Strike at every task of every procedure, in every way, and write docs/chaos.md (hours; goes on where it ended)

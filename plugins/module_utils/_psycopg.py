@@ -22,7 +22,7 @@ else:
 if typing.TYPE_CHECKING:
     Connection = psycopg.Connection[typing.Tuple[typing.Any, ...]]  # noqa: UP006 - evaluated by type checkers only
 
-__all__ = ["connect", "database_refusal"]
+__all__ = ["connect", "database_refusal", "told"]
 
 _FLOOR = (3, 1)
 _CONNECT_TIMEOUT = 10  # seconds
@@ -87,6 +87,14 @@ def connect(variables: typing.Mapping[str, str], url: str, *, application_name: 
             fix=fix,
             details=str(error).strip(),
         ) from error
+
+
+def told(connection: Connection, statement: str) -> list[str]:
+    """Return the first column of what ``statement`` selects; nothing when the session has been lost."""
+    try:
+        return [str(row[0]) for row in connection.execute(statement.encode()).fetchall()]
+    except psycopg.Error:
+        return []
 
 
 def _require() -> None:

@@ -10,7 +10,7 @@ import socket
 import time
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils._psycopg import connect
+from ansible_collections.baton.release.plugins.module_utils._psycopg import connect, told
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 if typing.TYPE_CHECKING:
@@ -33,11 +33,21 @@ SELECT activity.pid, activity.application_name, activity.backend_start
 """  # noqa: S608 - made of constants
 
 
+# What CREATE INDEX CONCURRENTLY leaves behind when it fails: an index that is kept up to date and never used.
+_INVALID = """
+SELECT quote_ident(space.nspname) || '.' || quote_ident(class.relname)
+  FROM pg_index AS index JOIN pg_class AS class ON class.oid = index.indexrelid JOIN pg_namespace AS space ON space.oid = class.relnamespace
+ WHERE NOT index.indisvalid AND class.relkind = 'i' ORDER BY 1
+"""
+
+
 class LockSession(typing.NamedTuple):
     """The session that holds the lock: the descriptor of its socket, and the server's version as 180006 for 18.6."""
 
     fileno: int
     server_version: int
+    invalid_indexes: typing.Callable[[], typing.List[str]]  # noqa: UP006 - a NamedTuple of Python 3.9 may be asked for its types
+    """Names the indexes of the database that are not valid."""
 
 
 @contextlib.contextmanager
@@ -61,7 +71,11 @@ def migration_lock(variables: typing.Mapping[str, str], url: str, *, wait: float
             connection.execute("SET idle_session_timeout = 0")
         _refuse_standby(connection)
         _acquire(connection, wait)
-        yield LockSession(connection.fileno(), connection.info.server_version)
+        yield LockSession(
+            connection.fileno(),
+            connection.info.server_version,
+            lambda: told(connection, _INVALID),
+        )
     finally:
         connection.close()
 

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
-__all__ = ["Revision", "Schema", "refuse_contract", "refuse_irreversible"]
+__all__ = ["Revision", "Schema", "Way", "in_line", "refuse_contract", "refuse_irreversible"]
 
 PHASES = ("expand", "contract", "unmarked")
+BASE = "base"
+ONE_BACK = "-1"
 _SHOWN_REVISIONS = 10
 
 
@@ -37,18 +39,37 @@ class Revision:
         return {**self.as_result(), "down": self.down}
 
 
+def in_line(revisions: typing.Iterable[Revision]) -> tuple[Revision, ...]:
+    """Return ``revisions`` with each one as the parent of the next, for tools that know no branches."""
+    found: list[Revision] = []
+    for one in revisions:
+        found.append(replace(one, parents=(found[-1].revision,) if found else ()))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Schema:
-    """The tree's ``revisions`` (parents first) and ``heads``, and the ones that the database is at (``current``)."""
+    """The tree's ``revisions`` (parents first) and ``heads``, and where the database is (``current``)."""
 
     current: tuple[str, ...]
     heads: tuple[str, ...]
     revisions: tuple[Revision, ...]
+    done: tuple[str, ...] | None = None
+    """Every migration in the database in the order in which they were applied; None where a tool keeps only ``current``."""
+    conflict: tuple[str, ...] | None = None
+    """The heads between which a tool cannot choose; None for all of them when there are several."""
 
     @property
     def ahead(self) -> list[str]:
-        """Revisions of the database that the tree does not know: a newer tree was here."""
-        return [one for one in self.current if one not in self._by_name]
+        """What is in the database and unknown to the tree: a newer tree was here.
+
+        What was applied before the last one that is known is older than the tree instead: removed, or merged into another one.
+        """
+        known = self._by_name
+        if self.done is None:
+            return [one for one in self.current if one not in known]
+        last = max((index for index, one in enumerate(self.done) if one in known), default=-1)
+        return list(self.done[last + 1 :])
 
     @property
     def up_to_date(self) -> bool:
@@ -56,20 +77,30 @@ class Schema:
         return not self.ahead and not self.pending()
 
     def applied(self) -> list[Revision]:
-        """Return the revisions of the tree that are in the database, in the tree's order."""
+        """Return the revisions of the tree that are in the database, in the order in which they were applied."""
+        if self.done is not None:
+            known = self._by_name
+            return [known[one] for one in self.done if one in known]
         return self._ordered(self._ancestry(self.current))
 
     def pending(self, targets: tuple[str, ...] | None = None) -> list[Revision]:
-        """Return what is missing for ``targets`` (default: the heads), in order; nothing when the database is ahead."""
-        if self.ahead:
-            return []
-        return self._ordered(self._ancestry(self.heads if targets is None else targets) - self._ancestry(self.current))
+        """Return what is missing for ``targets`` (default: the heads), in order.
+
+        Nothing when the database is ahead and its tool does not keep what was applied: then nobody can tell.
+        """
+        wanted = self._ancestry(self.heads if targets is None else targets)
+        if self.done is not None:
+            return self._ordered(wanted.difference(self.done))
+        return [] if self.ahead else self._ordered(wanted - self._ancestry(self.current))
 
     def above(self, target: str) -> list[Revision]:
-        """Return what going down to ``target`` undoes, the last one first: all applied revisions that build on it."""
+        """Return what going down to ``target`` undoes, the last one first: all that was applied on top of it."""
         applied = self.applied()
-        if target == "base":
+        if target == BASE:
             return applied[::-1]
+        if self.done is not None:
+            after = self.done[self.done.index(target) + 1 :] if target in self.done else ()
+            return [one for one in applied if one.revision in after][::-1]
         return [one for one in applied if one.revision != target and target in self._ancestry((one.revision,))][::-1]
 
     def targets_up(self, revision: str | None) -> tuple[str, ...]:
@@ -82,11 +113,13 @@ class Schema:
             return self.heads
         if revision is not None and revision != "head":
             return (self._known(revision),)
-        if len(self.heads) > 1:
+        conflict = self.heads if self.conflict is None else self.conflict
+        if len(conflict) > 1:
             raise BatonError(
-                found=f"a tree with {len(self.heads)} heads: {', '.join(self.heads)}",
+                found=f"a tree with {len(conflict)} heads: {', '.join(conflict)}",
                 expected="one head, so that it is clear where an upgrade ends",
-                fix="merge them in the app ('alembic merge heads'), or name the revision, or 'heads' for all of them",
+                fix="merge them in the app ('alembic merge heads', 'manage.py makemigrations --merge'), or name the revision,"
+                " or 'heads' for all of them",
                 heads=list(self.heads),
             )
         return self.heads
@@ -95,18 +128,41 @@ class Schema:
         """Return the revision to go down to.
 
         Raises:
-            BatonError: the tree does not know the revision, or it does not know where the database is.
+            BatonError: the tree does not know the revision, or not all that would be undone for it.
         """
-        target = revision if revision == "base" else self._known(revision)
-        if self.ahead:
+        if revision not in (BASE, ONE_BACK):
+            self._known(revision)
+        self._refuse_unknown(revision)
+        return self._one_back() if revision == ONE_BACK else revision
+
+    def _refuse_unknown(self, revision: str) -> None:
+        """Refuse to undo anything that lies under a migration which only a newer tree knows."""
+        unknown = self.ahead
+        if self.done is not None and (revision == BASE or revision in self.done):
+            known, after = self._by_name, 0 if revision == BASE else self.done.index(revision) + 1
+            unknown = [one for one in self.done[after:] if one not in known]
+        if unknown:
             raise BatonError(
-                found=f"a database at {', '.join(self.ahead)}, which this tree does not know",
+                found=f"a database at {', '.join(unknown)}, which this tree does not know",
                 expected="a tree that holds every applied migration, because only it can undo them",
                 fix="go down from the tree of the newest version that was released here",
-                ahead=self.ahead,
+                ahead=unknown,
                 current=list(self.current),
             )
-        return target
+
+    def _one_back(self) -> str:
+        """Return what the database is at when the last migration is undone."""
+        if self.done is not None:
+            return self.done[-2] if len(self.done) > 1 else BASE
+        parents = self._by_name[self.current[0]].parents if len(self.current) == 1 else ()
+        if len(self.current) > 1 or len(parents) > 1:
+            raise BatonError(
+                found=f"a database at {', '.join(self.current)}, from where several ways lead down",
+                expected="one migration that was the last",
+                fix="name the revision to go down to",
+                current=list(self.current),
+            )
+        return parents[0] if parents else BASE
 
     @property
     def _by_name(self) -> dict[str, Revision]:
@@ -133,6 +189,43 @@ class Schema:
 
     def _ordered(self, names: set[str]) -> list[Revision]:
         return [one for one in self.revisions if one.revision in names]
+
+
+@dataclass(frozen=True)
+class Way:
+    """The way from where the database is: up to ``targets``, or down to the only one of them, in ``steps``."""
+
+    before: Schema
+    up: bool
+    targets: tuple[str, ...]
+    steps: tuple[Revision, ...]
+    nothing: str
+    """Why there is nothing to do, when there are no steps."""
+
+    def left(self, schema: Schema) -> list[Revision]:
+        """Return the steps that are still to be done.
+
+        A tool may hold a step for a part of another migration, as soon as all that this one replaces is applied.
+        """
+        applied, known = {one.revision for one in schema.applied()}, {one.revision for one in schema.revisions}
+        return [one for one in self.steps if one.revision in known and (one.revision in applied) != self.up]
+
+    def besides(self, schema: Schema) -> list[str]:
+        """Return what was applied or undone and is none of the steps."""
+        was, now = ({one.revision for one in each.applied()} for each in (self.before, schema))
+        known, known_now = ({one.revision for one in each.revisions} for each in (self.before, schema))
+        return sorted(((was ^ now) & known & known_now).difference(one.revision for one in self.steps))
+
+    def as_result(self, steps: typing.Iterable[Revision]) -> dict[str, list[dict[str, str]]]:
+        """Return what a module says of ``steps``."""
+        return {
+            "applied": [one.as_result() for one in steps] if self.up else [],
+            "undone": [] if self.up else [one.as_undone() for one in steps],
+        }
+
+    def __str__(self) -> str:
+        verb = "apply" if self.up else "undo"
+        return f"{verb} {', '.join(one.revision for one in self.steps)}"
 
 
 def refuse_contract(pending: typing.Sequence[Revision], *, allow: bool) -> None:

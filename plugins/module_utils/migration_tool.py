@@ -19,6 +19,7 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 from ansible_collections.baton.release.plugins.module_utils.envfile import parse
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text
+from ansible_collections.baton.release.plugins.module_utils.migration_user import Account, account_of
 
 if typing.TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,8 @@ _MASKABLE = 4
 _KEPT_BYTES = 8 << 20
 _TAIL_LINES = 20
 _TAIL_CHARACTERS = 4000
-_ERROR_LINE = re.compile(r"(FAILED|[A-Za-z_][\w.]*(\.[A-Z]\w*|Error|Exception)): ")
+_ERROR_LINE = re.compile(r"(FAILED|[Ee]rror|[A-Za-z_][\w.]*(\.[A-Z]\w*|Error|Exception)): ")
+_STACK_LINE = re.compile(r"\s+at |\s*$")
 _GRACE = 5.0  # seconds between asking a tool to end and ending it
 
 
@@ -46,25 +48,31 @@ class NotThereYet(BatonError):  # noqa: N818 - it is a state of the host more th
 
 @dataclass(frozen=True)
 class ToolSettings:
-    """How the app's own tool is run; times are in seconds, ``ddl_lock_timeout`` is PostgreSQL's notation."""
+    """How the app's own tool is run.
+
+    ``timeout`` is in seconds, ``ddl_lock_timeout`` and ``statement_timeout`` are in PostgreSQL's notation; ``user`` is whom the tool
+    runs as, None for the user of this process.
+    """
 
     project_dir: Path
-    python: str
     environment: typing.Mapping[str, str]
     env_files: typing.Sequence[Path]
     database_url_variable: str
     ddl_lock_timeout: str
     timeout: float
+    statement_timeout: str = "0"
+    user: str | None = None
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The tool's environment, the database URL in it, the env files that are not there, and what may not be shown."""
+    """The tool's environment, the database URL in it, the env files that are not there, what may not be shown, and its user."""
 
     variables: typing.Mapping[str, str]
     url: str
     missing_files: tuple[str, ...]
     secrets: frozenset[str]
+    account: Account | None = None
 
 
 class Ended(typing.NamedTuple):
@@ -78,22 +86,24 @@ class Ended(typing.NamedTuple):
     def headline(self) -> str:
         """The line that says what went wrong: what follows it is often only a stack or a link."""
         errors = [line for line in self.tail if _ERROR_LINE.match(line)]
-        return (errors or self.tail or ["nothing was printed"])[-1]
+        told = [line for line in self.tail if not _STACK_LINE.match(line)]
+        return (errors or told or ["nothing was printed"])[-1]
 
 
 def surroundings(settings: ToolSettings) -> Surroundings:
     """Return the environment for the tool: that of this process, then the env files in order, then ``environment``.
 
     Raises:
-        NotThereYet: no database URL in it.
-        BatonError: an env file cannot be read, or ``ddl_lock_timeout`` is no time.
+        NotThereYet: no database URL in it, or no such user.
+        BatonError: an env file cannot be read, or a time is none.
     """
-    if not re.fullmatch(r"\d+(ms|s|min)?", settings.ddl_lock_timeout):
-        raise BatonError(
-            found=f"ddl_lock_timeout '{settings.ddl_lock_timeout}'",
-            expected="a time such as 500ms, 5s or 0",
-            fix="correct the option",
-        )
+    for name in ("ddl_lock_timeout", "statement_timeout"):
+        value = getattr(settings, name)
+        if not re.fullmatch(r"\d+(ms|s|min)?", value):
+            raise BatonError(
+                found=f"{name} '{value}'", expected="a time such as 500ms, 5s or 0", fix="correct the option"
+            )
+    account = _account(settings)
     delivered: dict[str, str] = {}
     missing = []
     for path in settings.env_files:
@@ -102,8 +112,9 @@ def surroundings(settings: ToolSettings) -> Surroundings:
             missing.append(str(path))
         else:
             delivered.update(values)
-    variables = {**os.environ, **delivered, **settings.environment}
-    variables.setdefault("PGOPTIONS", f"-c lock_timeout={settings.ddl_lock_timeout}")
+    own = os.environ if account is None else account.own_environment(os.environ)
+    variables = {**own, **delivered, **settings.environment}
+    variables.setdefault("PGOPTIONS", _limits(settings))
     url = variables.get(settings.database_url_variable, "")
     if not url:
         absent = f"; these env files do not exist: {', '.join(missing)}" if missing else ""
@@ -112,7 +123,28 @@ def surroundings(settings: ToolSettings) -> Surroundings:
             expected="the database's URL in one of env_files",
             fix="deliver the app's secrets before its migrations, or name the file that holds them in env_files",
         )
-    return Surroundings(variables, url, tuple(missing), _secrets(url, delivered, settings.environment))
+    secrets = _secrets(url, delivered, settings.environment)
+    return Surroundings(variables, url, tuple(missing), secrets, account)
+
+
+def _account(settings: ToolSettings) -> Account | None:
+    if settings.user is None:
+        return None
+    try:
+        return account_of(settings.user)
+    except KeyError:
+        raise NotThereYet(
+            found=f"no user {settings.user} on this host",
+            expected="the user that the app runs as",
+            fix="run provision.yml first, or correct the option user",
+        ) from None
+
+
+def _limits(settings: ToolSettings) -> str:
+    limits = f"-c lock_timeout={settings.ddl_lock_timeout}"
+    return (
+        limits if settings.statement_timeout == "0" else f"{limits} -c statement_timeout={settings.statement_timeout}"
+    )
 
 
 def _read(path: Path) -> dict[str, str] | None:
@@ -178,6 +210,7 @@ def run(
     timeout: float,
     program: str = "",
     keep_open: tuple[int, ...] = (),
+    account: Account | None = None,
 ) -> Ended:
     """Run ``argv`` in ``project_dir`` to its end, for at most ``timeout`` seconds.
 
@@ -189,27 +222,44 @@ def run(
         timeout: seconds; then the tool and its children are ended.
         program: text for its standard input.
         keep_open: descriptors that it inherits.
+        account: as whom it runs, None for the user of this process.
+
+    Raises:
+        BatonError: it cannot be started.
     """
     # A file, not a pipe: if this process is killed, the tool's next line would break a pipe and with it the migration.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as source:
         source.write(program.encode())
         source.seek(0)
-        process = subprocess.Popen(
-            list(argv),
-            cwd=project_dir,
-            env=dict(variables),
-            stdin=source,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=keep_open,
-            start_new_session=True,  # a lost connection to this host must not cut a migration in two
-        )
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                cwd=project_dir,
+                env=dict(variables),
+                stdin=source,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=keep_open,
+                start_new_session=True,  # a lost connection to this host must not cut a migration in two
+                **(account.as_options() if account else {}),
+            )
+        except OSError as error:
+            raise _not_run(argv[0], account, error) from error
         returncode = _await(process, timeout)
         end = output.seek(0, os.SEEK_END)
         output.seek(max(0, end - _KEPT_BYTES))
         text = output.read().decode(errors="replace")
     shown = mask(text, secrets).strip()[-_TAIL_CHARACTERS:]
     return Ended(returncode, text, shown.splitlines()[-_TAIL_LINES:])
+
+
+def _not_run(program: str, account: Account | None, error: OSError) -> BatonError:
+    whom = f" as {account.name}" if account else ""
+    return BatonError(
+        found=f"{program} cannot be run{whom}: {error.strerror}",
+        expected="the app's own migration tool, which the user that it runs as may read and run",
+        fix="correct the paths and the permissions of the release and of the tool; nothing was changed",
+    )
 
 
 def _await(process: subprocess.Popen[bytes], timeout: float) -> int | None:

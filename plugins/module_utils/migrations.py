@@ -5,24 +5,61 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from ansible_collections.baton.release.plugins.module_utils import migration_attempt
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import fenced
-from ansible_collections.baton.release.plugins.module_utils.migrate_alembic import Alembic
 from ansible_collections.baton.release.plugins.module_utils.migration_lock import migration_lock
-from ansible_collections.baton.release.plugins.module_utils.migration_plan import refuse_contract, refuse_irreversible
+from ansible_collections.baton.release.plugins.module_utils.migration_plan import (
+    Way,
+    refuse_contract,
+    refuse_irreversible,
+)
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import NotThereYet
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema
-    from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, ToolSettings
+    from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
+    from ansible_collections.baton.release.plugins.module_utils.migration_plan import Schema
+    from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, Surroundings
 
-__all__ = ["DRIVERS", "Wanted", "migrate"]
+__all__ = ["Tool", "Wanted", "migrate"]
 
-DRIVERS = {"alembic": Alembic}
+# What PostgreSQL says in English, and what its code is called in any language.
+_LOCK_TIMEOUT = re.compile("lock timeout|LockNotAvailable|55P03")
+_LONGEST_PAUSE = 30.0  # seconds
+Make = typing.Callable[[], "Tool"]
+
+
+class Tool(typing.Protocol):
+    """What a driver does with the app's own migration tool."""
+
+    surroundings: Surroundings
+    """The environment that the tool is run in."""
+
+    def schema(self) -> Schema:
+        """Return where the tree and the database are; writes nothing, not even what the tool's own status would write.
+
+        Raises:
+            BatonError: it cannot be read, or the database is in a state from which the tool cannot go on.
+        """
+
+    def up(self, way: Way, session: LockSession) -> Ended:
+        """Apply the steps of ``way`` and nothing else, while ``session`` holds the lock."""
+
+    def down(self, way: Way, session: LockSession) -> Ended:
+        """Undo the steps of ``way`` and nothing else, while ``session`` holds the lock.
+
+        Raises:
+            BatonError: the tool cannot do that.
+        """
+
+    def advice(self, ended: Ended) -> str | None:
+        """Return what to do about a run of the tool that failed, None when only PostgreSQL's own words tell."""
 
 
 @dataclass(frozen=True)
@@ -33,36 +70,13 @@ class Wanted:
     revision: str | None = None
     allow_contract: bool = False
     lock_timeout: float = 60.0
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The way from where the database is: up to ``targets``, or down to the only one of them."""
-
-    up: bool
-    targets: tuple[str, ...]
-    steps: tuple[Revision, ...]
-    nothing: str
-    """Why there is nothing to do, when there are no steps."""
-
-    def left(self, schema: Schema) -> list[Revision]:
-        return schema.pending(self.targets) if self.up else schema.above(self.targets[0])
-
-    def as_result(self, steps: typing.Iterable[Revision]) -> dict[str, list[dict[str, str]]]:
-        return {
-            "applied": [one.as_result() for one in steps] if self.up else [],
-            "undone": [] if self.up else [one.as_undone() for one in steps],
-        }
-
-    def __str__(self) -> str:
-        verb = "apply" if self.up else "undo"
-        return f"{verb} {', '.join(one.revision for one in self.steps)}"
+    lock_retries: int = 0
+    """How often to try again what waited for a table in vain."""
 
 
 def migrate(
     *,
-    driver: str,
-    settings: ToolSettings,
+    make: Make,
     wanted: Wanted,
     likely: typing.Sequence[typing.Mapping[str, typing.Any]] | None,
     state_dir: str,
@@ -72,8 +86,7 @@ def migrate(
     """Bring the schema to the wanted revision, or say where it is, and return the module's result.
 
     Args:
-        driver: key of ``DRIVERS``.
-        settings: how the app's tool is run.
+        make: what makes the driver of the app's tool.
         wanted: the state asked for.
         likely: migrations of the version to come, for check mode on a host that has not got it yet.
         state_dir: the app's state directory on this host, for the fence.
@@ -84,17 +97,24 @@ def migrate(
         BatonError: with the revision that was reached, when something was begun.
     """
     started = time.monotonic()
+    directory = Path(state_dir)
     with _fence(wanted, state_dir, token, check_mode=check_mode):
         try:
-            tool = DRIVERS[driver](settings)
+            tool = make()
         except NotThereYet as missing:
             if not check_mode:
                 raise
             result = _unknown(missing.reason, likely or [], wanted)
         else:
-            result = _read_only(tool, wanted) if check_mode or wanted.state == "gathered" else _change(tool, wanted)
+            only_read = check_mode or wanted.state == "gathered"
+            result = _read_only(tool, wanted) if only_read else _change(tool, wanted, directory)
             result["env_files_missing"] = list(tool.surroundings.missing_files)
+            result.setdefault("last_attempt", _told(migration_attempt.last_failed(directory)))
     return {**result, "seconds": round(time.monotonic() - started, 3)}
+
+
+def _told(attempt: migration_attempt.Attempt | None) -> str:
+    return str(attempt or "")
 
 
 def _fence(
@@ -105,52 +125,102 @@ def _fence(
     return fenced(state_dir, token, check_mode=check_mode)
 
 
-def _read_only(tool: Alembic, wanted: Wanted) -> dict[str, typing.Any]:
+def _read_only(tool: Tool, wanted: Wanted) -> dict[str, typing.Any]:
     schema = tool.schema()
     if wanted.state == "gathered":
         return _result(schema, schema, msg=_where(schema))
-    plan = _plan(schema, wanted)
-    msg = f"would {plan}" if plan.steps else plan.nothing
-    return {**_result(schema, schema, msg=msg), "changed": bool(plan.steps), **plan.as_result(plan.steps)}
+    way = _way(schema, wanted)
+    msg = f"would {way}" if way.steps else way.nothing
+    return {**_result(schema, schema, msg=msg), "changed": bool(way.steps), **way.as_result(way.steps)}
 
 
-def _change(tool: Alembic, wanted: Wanted) -> dict[str, typing.Any]:
+def _change(tool: Tool, wanted: Wanted, directory: Path) -> dict[str, typing.Any]:
     around = tool.surroundings
     with migration_lock(around.variables, around.url, wait=wanted.lock_timeout) as session:
+        last = migration_attempt.last_failed(directory)
         # Read under the lock: whoever held it before may have done this very work.
         before = tool.schema()
-        plan = _plan(before, wanted)
-        if not plan.steps:
-            return _result(before, before, msg=plan.nothing)
-        ended = tool.upgrade(plan.targets, session) if plan.up else tool.downgrade(plan.targets[0], session)
+        way = _way(before, wanted)
+        if not way.steps:
+            if last:
+                migration_attempt.end(directory, None)
+            return {**_result(before, before, msg=way.nothing), "last_attempt": _told(last)}
+        migration_attempt.begin(directory, str(way))
+        try:
+            ended, timeouts = _run(tool, way, session, wanted.lock_retries)
+        except BatonError:
+            migration_attempt.end(directory, None)  # refused, and not begun
+            raise
         if ended.returncode != 0:
-            raise _failure(tool, before, plan, ended)
-        after = tool.schema()
-    if plan.left(after):
-        raise BatonError(
-            found=f"the tool reported success, but the schema is at {_at(after)}",
-            expected=f"to {plan}",
-            fix="look at the app's env.py: it may migrate another database than the one it is read from, or not commit",
-            current=list(after.current),
-            current_before=list(before.current),
-            output=ended.tail,
-        )
-    msg = f"{'applied' if plan.up else 'undid'} {', '.join(one.revision for one in plan.steps)}; {_where(after)}"
-    return {**_result(before, after, msg=msg), "changed": True, **plan.as_result(plan.steps)}
+            migration_attempt.end(directory, _how(ended))
+            raise _failure(tool, way, ended, last, session.invalid_indexes())
+        after, invalid = tool.schema(), session.invalid_indexes()
+        _refuse_other_end(way, after, ended, directory)
+        migration_attempt.end(directory, None)
+    msg = f"{'applied' if way.up else 'undid'} {', '.join(one.revision for one in way.steps)}; {_where(after)}"
+    return {
+        **_result(before, after, msg=msg),
+        "changed": True,
+        **way.as_result(way.steps),
+        "last_attempt": _told(last),
+        "lock_timeouts": timeouts,
+        "invalid_indexes": invalid,
+    }
 
 
-def _plan(schema: Schema, wanted: Wanted) -> _Plan:
+def _run(tool: Tool, way: Way, session: LockSession, retries: int) -> tuple[Ended, int]:
+    """Go the whole way; return how the tool ended, and how often it waited for a table in vain and what was left was tried again."""
+    for timeouts in range(retries + 1):
+        ended = tool.up(way, session) if way.up else tool.down(way, session)
+        if ended.returncode in (0, None) or not _LOCK_TIMEOUT.search(ended.output) or timeouts == retries:
+            break
+        # In between the app gets its table.
+        time.sleep(min(2**timeouts, _LONGEST_PAUSE))
+        now = tool.schema()
+        left = way.left(now)
+        if not left:
+            break
+        way = replace(way, before=now, steps=tuple(left))
+    return ended, timeouts
+
+
+def _refuse_other_end(way: Way, after: Schema, ended: Ended, directory: Path) -> None:
+    """Refuse to believe a tool that says it succeeded when the database says otherwise."""
+    left, besides = way.left(after), way.besides(after)
+    if not left and not besides:
+        return
+    also = f" and it changed {', '.join(besides)} as well" if besides else ""
+    migration_attempt.end(directory, "ended with another schema than planned")
+    raise BatonError(
+        found=f"the tool reported success, but the schema is at {_at(after)}{also}",
+        expected=f"to {way}, and nothing else",
+        fix="look at the app's configuration of the tool: it may migrate another database than the one it is read from, not commit,"
+        " or do more than it was told to",
+        current=list(after.current),
+        current_before=list(way.before.current),
+        output=ended.tail,
+    )
+
+
+def _way(schema: Schema, wanted: Wanted) -> Way:
     if wanted.state == "downgraded":
         target = schema.target_down(wanted.revision or "")
         undone = schema.above(target)
         refuse_irreversible(undone)
-        return _Plan(up=False, targets=(target,), steps=tuple(undone), nothing=f"nothing above {target} is applied")
-    if schema.ahead:
-        return _Plan(up=True, targets=(), steps=(), nothing=f"{_where(schema)}; nothing was done")
-    targets = schema.targets_up(wanted.revision)
+        return Way(
+            before=schema,
+            up=False,
+            targets=(target,),
+            steps=tuple(undone),
+            nothing=f"nothing above {target} is applied",
+        )
+    targets = schema.targets_up(wanted.revision) if not schema.ahead or schema.done is not None else ()
     pending = schema.pending(targets)
+    if schema.ahead and not pending:
+        return Way(before=schema, up=True, targets=(), steps=(), nothing=f"{_where(schema)}; nothing was done")
     refuse_contract(pending, allow=wanted.allow_contract)
-    return _Plan(
+    return Way(
+        before=schema,
         up=True,
         targets=targets,
         steps=tuple(pending),
@@ -158,34 +228,54 @@ def _plan(schema: Schema, wanted: Wanted) -> _Plan:
     )
 
 
-def _failure(tool: Alembic, before: Schema, plan: _Plan, ended: Ended) -> BatonError:
-    how = (
-        f"ended with {ended.returncode}: {ended.headline}"
-        if ended.returncode is not None
-        else "did not end in time and was ended"
-    )
-    details: dict[str, typing.Any] = {"current_before": list(before.current), "output": ended.tail}
+def _how(ended: Ended) -> str:
+    if ended.returncode is None:
+        return "did not end in time and was ended"
+    return f"ended with {ended.returncode}: {ended.headline}"
+
+
+def _failure(
+    tool: Tool, way: Way, ended: Ended, last: migration_attempt.Attempt | None, invalid: list[str]
+) -> BatonError:
+    details: dict[str, typing.Any] = {"current_before": list(way.before.current), "output": ended.tail}
     try:
         now = tool.schema()
     except BatonError as error:
         reached = f"where the schema is now could not be read ({error})"
     else:
-        reached = f"the schema is at {_at(now)}, it was at {_at(before)}"
-        left = plan.left(now)
-        details.update(current=list(now.current), **plan.as_result([one for one in plan.steps if one not in left]))
+        reached = f"the schema is at {_at(now)}, it was at {_at(way.before)}"
+        left = way.left(now)
+        details.update(current=list(now.current), **way.as_result([one for one in way.steps if one not in left]))
+    earlier = f"; before, {last}" if last else ""
+    earlier += f"; invalid indexes: {', '.join(invalid)}" if invalid else ""
     return BatonError(
-        found=f"the tool was to {plan} and {how}; {reached}",
+        found=f"the tool was to {way} and {_how(ended)}; {reached}{earlier}",
         expected="every migration to succeed",
-        fix=_advice(ended),
+        fix=tool.advice(ended) or _advice(ended, last, invalid),
+        invalid_indexes=invalid,
         **details,
+        last_attempt=_told(last),
     )
 
 
-def _advice(ended: Ended) -> str:
+def _advice(ended: Ended, last: migration_attempt.Attempt | None, invalid: list[str]) -> str:
     if ended.returncode is None:
         return "raise timeout or make the migration smaller, and run again; what was not committed is rolled back"
-    if "lock timeout" in ended.output:
+    if _LOCK_TIMEOUT.search(ended.output):
         return "another session uses the table: run again at a quieter time, or raise ddl_lock_timeout"
+    if "statement timeout" in ended.output:
+        return "make the migration smaller, or raise statement_timeout"
+    if invalid:
+        return (
+            "CREATE INDEX CONCURRENTLY leaves an invalid index behind when it fails: run DROP INDEX CONCURRENTLY on it, correct what"
+            " the output says, such as doubled values, and run again"
+        )
+    if "already exists" in ended.output:
+        which = "that attempt" if last else "an earlier attempt, or a person,"
+        return (
+            f"{which} has left a part of this migration behind, which ran outside a transaction: remove that part by hand,"
+            " or let the migration skip what is there, and run again"
+        )
     return (
         "read output, correct the migration and run again; statements outside a transaction, such as"
         " CREATE INDEX CONCURRENTLY, may have left something behind"

@@ -21,12 +21,15 @@ __all__ = [
     "BASE_URL",
     "COUNT_OR_SHARE",
     "FILE",
+    "FILE_OR_NOTHING",
     "INSIDE",
+    "INSIDE_OR_NOTHING",
     "KEY_PATH",
     "LOCK_TIME",
     "ONE_LINE",
     "PATH",
     "PORT",
+    "RETRIES",
     "SECONDS",
     "SHA256_OR_NOTHING",
     "SOME_SECONDS",
@@ -34,8 +37,11 @@ __all__ = [
     "TAG",
     "TAG_OR_NOTHING",
     "URL_PATH",
+    "USER",
+    "USER_OR_NOTHING",
     "VALUE",
     "VARIABLE",
+    "VARIABLE_OR_NOTHING",
     "Rule",
     "above_zero",
     "number",
@@ -87,6 +93,11 @@ def like(pattern: str, expected: str, fix: str = "correct it") -> Rule:
     """Return the rule for text of which a pattern matches the whole."""
     compiled = re.compile(pattern)
     return text(lambda value: bool(compiled.fullmatch(value)), expected, fix)
+
+
+def or_nothing(rule: Rule) -> Rule:
+    """Return the rule for text that may also be empty."""
+    return Rule(lambda value: value == "" or rule.holds(value), f"{rule.expected}, or nothing", rule.fix)
 
 
 def is_tag(value: str) -> bool:
@@ -171,6 +182,7 @@ ADMIN = text(
     lambda value: _is_base_url(value) or _is_path(value), f"{BASE_URL.expected}; or for haproxy the path of a socket"
 )
 PORT = whole(1, 65_535)
+RETRIES = whole(0, 100)
 ONE_LINE = text(
     lambda value: _one_line(value) and len(value) <= _LONGEST_LINE, f"one line of at most {_LONGEST_LINE} characters"
 )
@@ -193,6 +205,11 @@ KEY_PATH = like(r"[^.\s]+(\.[^.\s]+)*", "keys joined by single dots")
 LOCK_TIME = like(r"0|[1-9][0-9]{0,8}(ms|s|min)", "a time with its unit, such as 5s or 500ms")
 PATH = like(r"[^\x00\r\n\ud800-\udfff]*", "a path on one line")
 SHA256_OR_NOTHING = like(r"([0-9a-fA-F]{64})?", "64 hexadecimal digits", "copy it from the build's manifest")
+USER = like(r"[a-z_][a-z0-9_-]{0,31}\$?", "the name of a user of the system, such as shop")
+FILE_OR_NOTHING = or_nothing(FILE)
+INSIDE_OR_NOTHING = or_nothing(INSIDE)
+VARIABLE_OR_NOTHING = or_nothing(VARIABLE)
+USER_OR_NOTHING = or_nothing(USER)
 STORE_KEY = like(r"[^\x00\r\n]+", "the name of a secret in the store")
 
 

@@ -41,6 +41,7 @@ def complaints_between(groups: Groups, settings: Settings) -> list[tuple[Complai
                 *_proofs(values),
                 *_strategy(groups, values),
                 *_secrets(values),
+                *_database(values),
                 *_admin(values),
                 *_preview(values),
             )
@@ -126,6 +127,37 @@ def _strategy(groups: Groups, values: Values) -> typing.Iterator[Complaint]:
 def _secrets(values: Values) -> typing.Iterator[Complaint]:
     if values.get("secrets_store") == "file" and values.get("secrets_items") and not values.get("secrets_path", True):
         yield Complaint("secrets_path", "nothing", "the file with the secrets, for secrets_store file", "set it")
+
+
+_OF_ONE_DRIVER = {
+    "database_commands": "command",
+    "database_dbmate_directory": "dbmate",
+    "database_dbmate_program": "dbmate",
+    "database_django_database": "django",
+    "database_django_manage": "django",
+    "database_knex_file": "knex",
+    "database_knex_node": "knex",
+}
+
+
+def _database(values: Values) -> typing.Iterator[Complaint]:
+    driver = values.get("database_driver")
+    if driver is None or truth_of(values.get("database_migrate")) is False:
+        return
+    for name, its in _OF_ONE_DRIVER.items():
+        if values.get(name) and driver != its:
+            yield Complaint(
+                name,
+                f"a value, for database_driver {driver}",
+                f"it only for {its}",
+                "remove it, or correct database_driver",
+            )
+    commands = values.get("database_commands")
+    if driver == "command" and isinstance(commands, dict):
+        for name in ("status", "up"):
+            if not commands.get(name):
+                expected = "a command of the app, for database_driver command"
+                yield Complaint(f"database_commands.{name}", "nothing", expected, "set it")
 
 
 def _admin(values: Values) -> typing.Iterator[Complaint]:

@@ -18,20 +18,25 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     BASE_URL,
     COUNT_OR_SHARE,
     FILE,
+    FILE_OR_NOTHING,
     INSIDE,
+    INSIDE_OR_NOTHING,
     KEY_PATH,
     LOCK_TIME,
     ONE_LINE,
     PATH,
     PORT,
+    RETRIES,
     SECONDS,
     SHA256_OR_NOTHING,
     SOME_SECONDS,
     STORE_KEY,
     TAG_OR_NOTHING,
     URL_PATH,
+    USER_OR_NOTHING,
     VALUE,
     VARIABLE,
+    VARIABLE_OR_NOTHING,
     Rule,
     above_zero,
     number,
@@ -77,11 +82,22 @@ RULES: dict[str, Rule] = {
     "traffic_wait": SECONDS,
     "database_directory": INSIDE,
     "database_python": FILE,
+    "database_run_as": USER_OR_NOTHING,
     "database_environment.*": VALUE,
     "database_url_variable": VARIABLE,
     "database_lock_timeout": SECONDS,
     "database_ddl_lock_timeout": LOCK_TIME,
+    "database_ddl_lock_retries": RETRIES,
+    "database_statement_timeout": LOCK_TIME,
     "database_timeout": SOME_SECONDS,
+    "database_django_manage": INSIDE_OR_NOTHING,
+    "database_django_database": VARIABLE_OR_NOTHING,
+    "database_knex_node": FILE_OR_NOTHING,
+    "database_knex_file": INSIDE_OR_NOTHING,
+    "database_dbmate_program": FILE_OR_NOTHING,
+    "database_dbmate_directory": INSIDE_OR_NOTHING,
+    "database_commands.*": Rule(bool, "at least one word"),
+    "database_commands.*.*": VALUE,
     "secrets_items.*": STORE_KEY,
     "secrets_path": PATH,
     "verify_consecutive": whole(1, 1000),
@@ -114,7 +130,7 @@ KEYS: dict[str, Rule] = {
 TYPELESS = frozenset({"release_max_surge", "release_max_unavailable"})
 """Settings of two types, of which a spec can name only one: here the rule alone decides."""
 
-HIDDEN = ("app_environment", "app_command", "database_environment", "secrets_")
+HIDDEN = ("app_environment", "app_command", "database_commands", "database_environment", "secrets_")
 """Beginnings of settings whose values are not shown, because secrets end up in them."""
 
 APP_HOSTS_ONLY = frozenset({"app_slots", "app_address"})

@@ -18,9 +18,10 @@ description:
   - The tool inherits the connection that holds the lock. When this module is killed and the tool goes on,
     the lock lasts until the tool ends, so that the next run waits instead of migrating beside it.
   - Migrations that the previous version of the app would not survive are refused unless O(allow_contract=true).
+  - A migration that a newer version of the app has applied is never undone from an older tree, and nothing that lies under it.
   - The password of the database is never part of a command line, and is masked in every message.
 requirements:
-  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode
+  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and with O(driver=dbmate) for all
 extends_documentation_fragment:
   - baton.release.attributes
   - baton.release.fence
@@ -34,9 +35,14 @@ attributes:
     support: none
 options:
   driver:
-    description: The app's migration tool.
+    description:
+      - The app's migration tool, which the app brings along in its release tree (dbmate may be a program of the host).
+      - V(alembic) and V(django) run under O(python), V(knex) under O(knex_node).
+      - V(command) is for every other tool, by means of O(commands).
+      - With V(django) a revision is C(app.name), and O(state=downgraded) undoes what was applied after it in any of the project's apps.
+        With V(knex) it is the name of a file, with V(dbmate) the number that the name of a file begins with.
     type: str
-    choices: [alembic]
+    choices: [alembic, command, dbmate, django, knex]
     default: alembic
   state:
     description:
@@ -50,15 +56,87 @@ options:
     description:
       - Full identifier of the revision to reach.
       - For O(state=upgraded), the default is the only head of the tree; V(heads) means all of several heads.
-      - Required for O(state=downgraded), where V(base) means to undo everything.
+      - Required for O(state=downgraded), where V(base) means to undo everything, and V(-1) the last migration.
     type: str
   project_dir:
-    description: The app's release tree on this host, in which C(alembic.ini) is.
+    description: The app's release tree on this host, in which C(alembic.ini), C(manage.py) or the C(knexfile) is.
     type: path
     required: true
   python:
-    description: Absolute path of the interpreter that runs the app's tool. By default, the one that runs this module.
+    description:
+      - Absolute path of the interpreter that runs the app's tool. By default, the one that runs this module.
+      - Only for O(driver=alembic) and O(driver=django).
     type: path
+  django_manage:
+    description: Path of the project's C(manage.py) in O(project_dir). By default C(manage.py). Only for O(driver=django).
+    type: str
+  django_database:
+    description:
+      - The database, as the project's settings call it. By default V(default). Only for O(driver=django).
+      - The settings have to lead to the database that O(database_url_variable) names.
+    type: str
+  knex_node:
+    description: Absolute path of Node.js. By default C(node) on the C(PATH) of this task. Only for O(driver=knex).
+    type: path
+  knex_file:
+    description:
+      - Path of the knexfile in O(project_dir). By default V(knexfile.js), or one that ends with C(.cjs), C(.mjs) or C(.ts).
+        Only for O(driver=knex).
+      - One in TypeScript needs what loads it in O(environment), such as C(NODE_OPTIONS=--import tsx).
+    type: str
+  dbmate_program:
+    description: Absolute path of dbmate. By default C(dbmate) on the C(PATH) of this task. Only for O(driver=dbmate).
+    type: path
+  dbmate_directory:
+    description: Directory of the migrations in O(project_dir). By default V(db/migrations). Only for O(driver=dbmate).
+    type: str
+  commands:
+    description:
+      - The app's own commands, word by word, without a shell. Only for O(driver=command).
+      - They run in O(project_dir), with the environment of the tool, C(BATON_ACTION) as the name of the command, and a C(PGOPTIONS) that
+        has the server refuse whatever C(status) and C(version) might want to write. They end with 0, or they have failed.
+      - In each word C({revision}) stands for the revision that is meant, which is also in C(BATON_REVISION).
+        C(BATON_STEPS) has all revisions that are to be applied or undone, in order, with a blank between them.
+      - None of the words may be a secret.
+    type: dict
+    suboptions:
+      status:
+        description:
+          - Prints a line for each migration, in the order in which they are applied, and writes nothing.
+          - A line is C([X] name) for a migration that is applied, C([ ] name) for one that is not, and C([?] name) for one that is applied
+            and not in the tree. C(expand) or C(contract) may follow after a blank.
+          - Or it is a JSON object with C(revision) (text) and C(applied) (true or false). It may have C(known) (false for one that is not
+            in the tree), C(description), C(phase) (V(expand), V(contract) or V(unmarked)) and C(down) (V(yes), V(empty) or V(refuses)).
+          - A tree without migrations is the line C(no migrations). Lines of any other form mean nothing.
+        type: list
+        elements: str
+      up:
+        description: Applies all that is pending.
+        type: list
+        elements: str
+      up_to:
+        description: Applies what is pending up to C({revision}), and that one. Without it, O(revision) can only be the last one.
+        type: list
+        elements: str
+      down:
+        description:
+          - Undoes the one migration C({revision}), which is the last one that is applied. It runs once for each.
+          - Without it, O(state=downgraded) is refused.
+        type: list
+        elements: str
+      version:
+        description:
+          - Prints the revision that the schema is at as the last word of its last line, or the beginning of it.
+            For an empty database it prints C(none).
+          - When it fails, or says something else than C(status), the tool is in the middle of a migration that failed, and nothing is done.
+        type: list
+        elements: str
+  user:
+    description:
+      - Whom the tool runs as, with the environment of that user. The tool is code of the app, which root should not run.
+      - Needs this task to run as root, or as that very user. By default the tool runs as this task does.
+      - It need not be able to read O(env_files), which this task reads, but it has to be able to read O(project_dir).
+    type: str
   environment:
     description:
       - Environment variables for the tool, on top of O(env_files). Not the place for secrets.
@@ -89,14 +167,28 @@ options:
       - Given to the tool in C(PGOPTIONS), which drivers based on libpq obey, unless the environment has a C(PGOPTIONS).
     type: str
     default: 5s
+  ddl_lock_retries:
+    description:
+      - How often to go on with what is left when a migration has waited for a lock on a table in vain (O(ddl_lock_timeout)), after a pause
+        of 1, 2, 4 and so on up to 30 seconds, in which the app gets its table.
+    type: int
+    default: 3
+  statement_timeout:
+    description:
+      - How long one statement of a migration may run before it fails, such as V(10min). With V(0) as long as it takes.
+      - Given to the tool as O(ddl_lock_timeout) is.
+    type: str
+    default: "0"
   timeout:
     description: Seconds that the tool may run. Then it is ended, and what it has not committed is rolled back.
     type: float
     default: 900
   allow_contract:
     description:
-      - Also run migrations whose file says C(phase = "contract") at module level.
-        The version that served before will not survive them.
+      - Also run migrations whose file says that they are C(contract). The version that served before will not survive them.
+      - >-
+        It says so with C(phase = "contract") at module level (V(alembic), V(django)), with C(exports.phase = "contract") (V(knex)),
+        with the line C(-- phase: contract) (V(dbmate)), or in what C(status) prints (V(command)).
       - A file that says nothing is taken for C(expand), and reported with the phase V(unmarked).
     type: bool
     default: false
@@ -121,6 +213,8 @@ options:
 notes:
   - A database at a revision that the tree does not know is ahead of it. With O(state=upgraded) that is reported in
     RV(ahead) and is no failure, with O(state=downgraded) it is refused.
+  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) refuses,
+    and V(alembic) cannot tell and does nothing.
 """
 
 EXAMPLES = r"""
@@ -147,6 +241,27 @@ EXAMPLES = r"""
   baton.release.db_migrate:
     allow_contract: true
     project_dir: /srv/shop/releases/v1.4.0
+    env_files: [/etc/shop/secrets.env]
+    state_dir: /var/lib/baton/shop
+    token: "{{ lease.token }}"
+
+- name: Apply the migrations of an app that uses knex, as the user of the app
+  baton.release.db_migrate:
+    driver: knex
+    user: shop
+    project_dir: /srv/shop/releases/v1.3.0
+    env_files: [/etc/shop/secrets.env]
+    state_dir: /var/lib/baton/shop
+    token: "{{ lease.token }}"
+
+- name: Apply them with the app's own scripts
+  baton.release.db_migrate:
+    driver: command
+    commands:
+      status: [npm, run, --silent, "migrate:status"]
+      up: [npm, run, --silent, "migrate:up"]
+      down: [npm, run, --silent, "migrate:down", --, "{revision}"]
+    project_dir: /srv/shop/releases/v1.3.0
     env_files: [/etc/shop/secrets.env]
     state_dir: /var/lib/baton/shop
     token: "{{ lease.token }}"
@@ -222,25 +337,42 @@ output:
   type: list
   elements: str
   returned: when the tool failed
+invalid_indexes:
+  description: Indexes that a failed C(CREATE INDEX CONCURRENTLY) has left behind, in this run or in another one. They are never used.
+  type: list
+  elements: str
+  returned: when something was applied or undone, or the tool failed
+lock_timeouts:
+  description: How often a migration waited for a lock on a table in vain, before it got it.
+  type: int
+  returned: when something was applied or undone
+last_attempt:
+  description: What became of the last attempt on this host, when it did not end well. Empty after one that did.
+  type: str
+  returned: always, when the database was read
 seconds:
   description: How long it took.
   type: float
   returned: success
 """
 
-import sys
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS
+from ansible_collections.baton.release.plugins.module_utils.migrate_command import COMMANDS
+from ansible_collections.baton.release.plugins.module_utils.migration_drivers import DRIVERS, tool
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import ToolSettings
-from ansible_collections.baton.release.plugins.module_utils.migrations import DRIVERS, Wanted, migrate
+from ansible_collections.baton.release.plugins.module_utils.migrations import Wanted, migrate
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     FILE,
+    INSIDE,
     PATH,
+    RETRIES,
     SECONDS,
     SOME_SECONDS,
+    USER,
     VALUE,
     VARIABLE,
     refuse_unfit,
@@ -257,9 +389,17 @@ RULES = {
     "project_dir": FILE,
     "python": PATH,
     "env_files": FILE,
+    "user": USER,
+    "django_manage": INSIDE,
+    "django_database": VARIABLE,
+    "knex_node": FILE,
+    "knex_file": INSIDE,
+    "dbmate_program": FILE,
+    "dbmate_directory": INSIDE,
     "database_url_variable": VARIABLE,
     "lock_timeout": SECONDS,
     "timeout": SOME_SECONDS,
+    "ddl_lock_retries": RETRIES,
 }
 
 
@@ -273,11 +413,21 @@ def main() -> None:
             "revision": {"type": "str"},
             "project_dir": {"type": "path", "required": True},
             "python": {"type": "path"},
+            "user": {"type": "str"},
+            "django_manage": {"type": "str"},
+            "django_database": {"type": "str"},
+            "knex_node": {"type": "path"},
+            "knex_file": {"type": "str"},
+            "dbmate_program": {"type": "path"},
+            "dbmate_directory": {"type": "str"},
+            "commands": {"type": "dict", "options": {name: {"type": "list", "elements": "str"} for name in COMMANDS}},
             "environment": {"type": "dict", "default": {}},
             "env_files": {"type": "list", "elements": "path", "default": []},
             "database_url_variable": {"type": "str", "default": "DATABASE_URL"},
             "lock_timeout": {"type": "float", "default": 60.0},
             "ddl_lock_timeout": {"type": "str", "default": "5s"},
+            "ddl_lock_retries": {"type": "int", "default": 3},
+            "statement_timeout": {"type": "str", "default": "0"},
             "timeout": {"type": "float", "default": 900.0},
             "allow_contract": {"type": "bool", "default": False},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
@@ -291,18 +441,27 @@ def main() -> None:
         environment = {name: str(value) for name, value in options["environment"].items()}
         refuse_unfit({"names of environment": list(environment)}, {"names of environment": VARIABLE})
         refuse_unfit({"environment": list(environment.values())}, {"environment": VALUE})
+        settings = ToolSettings(
+            project_dir=Path(options["project_dir"]),
+            environment=environment,
+            env_files=[Path(path) for path in options["env_files"]],
+            database_url_variable=options["database_url_variable"],
+            ddl_lock_timeout=options["ddl_lock_timeout"],
+            statement_timeout=options["statement_timeout"],
+            timeout=options["timeout"],
+            user=options["user"],
+        )
+        for name, words in (options["commands"] or {}).items():
+            refuse_unfit({f"commands.{name}": words}, {f"commands.{name}": VALUE})
         result = migrate(
-            driver=options["driver"],
-            settings=ToolSettings(
-                project_dir=Path(options["project_dir"]),
-                python=options["python"] or sys.executable,
-                environment=environment,
-                env_files=[Path(path) for path in options["env_files"]],
-                database_url_variable=options["database_url_variable"],
-                ddl_lock_timeout=options["ddl_lock_timeout"],
-                timeout=options["timeout"],
+            make=lambda: tool(options["driver"], settings, options),
+            wanted=Wanted(
+                options["state"],
+                options["revision"],
+                options["allow_contract"],
+                options["lock_timeout"],
+                options["ddl_lock_retries"],
             ),
-            wanted=Wanted(options["state"], options["revision"], options["allow_contract"], options["lock_timeout"]),
             likely=options["revisions"],
             state_dir=options["state_dir"],
             token=options["token"],

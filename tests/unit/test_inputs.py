@@ -48,7 +48,7 @@ from tests.unit.plugins.action.test_release_plan import arguments as plan_argume
 # How many inputs each test has to see; together they are the promise.
 INPUTS = {
     "app_slot": 400,
-    "db_migrate": 150,
+    "db_migrate": 250,
     "health_wait": 150,
     "lb_switch": 150,
     "release_journal": 200,
@@ -623,10 +623,18 @@ def test_db_migrate(sandbox: Path) -> None:
     project = sandbox / "project"
     project.mkdir()
     (project / "alembic.ini").write_text("[alembic]\n")
+    (project / "manage.py").write_text("")
+    (project / "knexfile.js").write_text("")
     # Stands for the app's own tool, which is all that may be started: it says that the database is where it should be.
-    answer = {"current": [["1"]], "heads": ["1"], "revisions": [{"revision": "1", "parents": []}]}
+    answer = {
+        "current": [["1"]],
+        "heads": ["1"],
+        "revisions": [{"revision": "1", "parents": []}],
+        "done": ["1"],
+        "conflict": [],
+    }
     python = sandbox / "python"
-    python.write_text(f"#!/bin/sh\nprintf '%s%s\\n' \"$2\" '{json.dumps(answer)}'\n")
+    python.write_text(f"#!/bin/sh\nprintf '%s%s\\n' \"$2\" '{json.dumps(answer)}'\nprintf '[X] 1\\n'\n")
     python.chmod(0o755)
     good = {
         "state": "gathered",
@@ -636,25 +644,35 @@ def test_db_migrate(sandbox: Path) -> None:
         "environment": {"DATABASE_URL": "postgresql://127.0.0.1:1/x"},
         "timeout": 5,
     }
+    own = {"driver": "command", "python": None, "commands": {"status": [str(python)], "up": [str(python)]}}
     bad = {
         "state": st.sampled_from(["upgraded", "downgraded"]),
         "state_dir": paths(sandbox, "other-migrate"),
         "project_dir": paths(sandbox, "tree"),
         "python": paths(sandbox, "interpreter").filter(bool),  # without one it is the Python that runs the module
         "revision": TEXTS,
+        "user": TEXTS,
         "environment": st.fixed_dictionaries({"DATABASE_URL": TEXTS})
         | st.dictionaries(st.sampled_from(["PGOPTIONS", "PATH", "LD_PRELOAD"]) | TEXTS, ANYTHING, max_size=2),
         "env_files": st.lists(paths(sandbox, "env"), max_size=2),
         "database_url_variable": TEXTS,
         "lock_timeout": SECONDS,
         "ddl_lock_timeout": TEXTS,
+        "statement_timeout": TEXTS,
         "timeout": st.sampled_from([math.nan, math.inf, -1, 0, 10**30, "x"]),
+        "django_manage": TEXTS,
+        "knex_file": TEXTS,
+        "knex_node": paths(sandbox, "node"),
+        "dbmate_directory": TEXTS,
         "token": NUMBERS,
         "_ansible_check_mode": st.just(True),
     }
+    words = st.dictionaries(
+        st.sampled_from(["status", "up", "up_to", "down", "version", "x"]), st.lists(TEXTS, max_size=2), max_size=2
+    )
 
     @hostile("db_migrate")
-    @given(spoiled(good, bad))
+    @given(spoiled(good, bad) | spoiled({**good, **own}, {**bad, "commands": words}))
     def run(arguments: dict[str, Any]) -> None:
         call("db_migrate", db_migrate, arguments, may_start=str(python))
 

@@ -9,6 +9,7 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import (
     Revision,
     Schema,
+    in_line,
     refuse_contract,
     refuse_irreversible,
 )
@@ -83,6 +84,69 @@ def test_a_tree_cannot_go_down_from_a_revision_it_does_not_know() -> None:
     with pytest.raises(BatonError, match="which this tree does not know") as refused:
         Schema(("e",), ("d",), LINE).target_down("a")
     assert refused.value.details["ahead"] == ["e"]
+
+
+@pytest.mark.parametrize(
+    ("done", "ahead", "pending"),
+    [
+        ("", "", "abcd"),
+        ("ab", "", "cd"),
+        ("acb", "", "d"),
+        ("abcd", "", ""),
+        ("abe", "e", "cd"),  # a newer tree was here: what is pending is known all the same
+        ("xab", "", "cd"),  # merged into another one, or of an app that was removed
+        ("xy", "xy", "abcd"),
+    ],
+)
+def test_a_tool_that_keeps_what_was_applied_tells_what_is_newer_and_what_is_missing(
+    done: str, ahead: str, pending: str
+) -> None:
+    schema = Schema(tuple(done[-1:]), ("d",), LINE, tuple(done))
+    assert "".join(schema.ahead) == ahead
+    assert names(schema.pending()) == pending
+    assert schema.up_to_date == (not ahead and not pending)
+
+
+@pytest.mark.parametrize(
+    ("done", "target", "undone"),
+    [
+        ("abcd", "b", "dc"),
+        ("abcd", "-1", "d"),
+        ("abcd", "base", "dcba"),
+        ("adbc", "d", "cb"),  # in the order in which they were applied
+        ("xab", "a", "b"),
+        ("xa", "-1", "a"),
+        ("a", "-1", "a"),
+        ("", "-1", ""),
+        ("ab", "d", ""),
+    ],
+)
+def test_such_a_tool_goes_down_by_what_was_applied_later(done: str, target: str, undone: str) -> None:
+    schema = Schema(tuple(done[-1:]), ("d",), LINE, tuple(done))
+    assert names(schema.above(schema.target_down(target))) == undone
+
+
+@pytest.mark.parametrize(
+    ("done", "target"), [("abe", "a"), ("aebc", "a"), ("abe", "-1"), ("eab", "base"), ("abe", "b")]
+)
+def test_nothing_is_undone_that_lies_under_what_only_a_newer_tree_knows(done: str, target: str) -> None:
+    with pytest.raises(BatonError, match="e, which this tree does not know"):
+        Schema(tuple(done[-1:]), ("d",), LINE, tuple(done)).target_down(target)
+
+
+@pytest.mark.parametrize(("current", "target"), [("d", "c"), ("a", "base"), ("", "base")])
+def test_one_back_is_what_the_last_one_builds_on(current: str, target: str) -> None:
+    assert Schema(tuple(current), ("d",), LINE).target_down("-1") == target
+
+
+@pytest.mark.parametrize("current", ["m", "bx"])
+def test_one_back_is_refused_where_several_ways_lead_down(current: str) -> None:
+    with pytest.raises(BatonError, match="several ways lead down"):
+        Schema(tuple(current), ("m",), BRANCHES).target_down("-1")
+
+
+def test_in_line_each_builds_on_the_one_before() -> None:
+    assert [one.parents for one in in_line([Revision("a"), Revision("b"), Revision("c")])] == [(), ("a",), ("b",)]
 
 
 def test_several_heads_are_refused_unless_they_are_meant() -> None:

@@ -26,7 +26,6 @@ URL = "postgresql+psycopg://app:p%40ss%2Fw%C3%B6rd@127.0.0.1/shop"
 def settings(*env_files: Path, environment: dict[str, str] | None = None, ddl_lock_timeout: str = "5s") -> ToolSettings:
     return ToolSettings(
         project_dir=Path("/"),
-        python=sys.executable,
         environment=environment or {},
         env_files=env_files,
         database_url_variable="DATABASE_URL",

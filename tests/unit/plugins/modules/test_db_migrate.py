@@ -417,9 +417,26 @@ def test_a_migration_does_not_queue_for_a_table_behind_others_for_long(app: App,
     with _psycopg.connect({}, app.server.url(app.database), application_name="test") as other:
         other.execute(b"BEGIN")
         other.execute(b"LOCK TABLE users")
-        failed = run(fails=True, ddl_lock_timeout="200ms")
+        failed = run(fails=True, ddl_lock_timeout="200ms", ddl_lock_retries=0)
     assert "lock timeout" in failed["msg"]
     assert "another session uses the table" in failed["msg"]
+
+
+def test_what_waited_for_a_table_in_vain_is_tried_again(app: App, run: Run) -> None:
+    """The table is freed when the first attempt waits no longer."""
+    run(revision="0002")
+    with _psycopg.connect({}, app.server.url(app.database), application_name="test") as other:
+        other.execute(b"BEGIN")
+        other.execute(b"LOCK TABLE users")
+        process = app.start("state", ddl_lock_timeout="200ms", ddl_lock_retries=5)
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER TABLE%'"
+        until(lambda: app.query(waiting))
+        until(lambda: not app.query(waiting))
+        other.execute(b"ROLLBACK")
+    result = finish(process)
+    assert result["changed"], result
+    assert result["lock_timeouts"] >= 1
+    assert result["current"] == ["0003"]
 
 
 def test_a_tool_that_claims_success_is_not_believed(app: App, run: Run) -> None:

@@ -1,0 +1,180 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The app's release tree with the tool in it: what every driver asks of it, and how its tool is run to read and to change."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import time
+import typing
+
+from ansible_collections.baton.release.plugins.module_utils._psycopg import database_refusal
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_tool import NotThereYet, run, surroundings
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
+    from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, ToolSettings
+
+__all__ = ["Project", "require_program", "require_tree"]
+
+_READ_TIMEOUT = 60.0  # seconds
+# Since PostgreSQL 14 a running statement can notice that its client is gone, and not run on beside the next attempt.
+_CLIENT_CHECK_SINCE = 140000
+_UNPACK = "unpack the app's artifact on this host first, or correct the option"
+
+
+class Project:
+    """A release tree on this host, and the environment of its tool."""
+
+    def __init__(self, settings: ToolSettings, *, configuration: str, tool: str) -> None:
+        """Work out the environment.
+
+        Args:
+            settings: how the tool is run.
+            configuration: the file of the tree that tells the tool what to do, for messages.
+            tool: what the tool is called, for messages.
+
+        Raises:
+            NotThereYet: the database URL is not there.
+            BatonError: an env file cannot be read.
+        """
+        self._settings, self._configuration, self._tool = settings, configuration, tool
+        self.surroundings = surroundings(settings)
+
+    def ask(self, argv: typing.Sequence[str], *, program: str) -> dict[str, typing.Any]:
+        """Run ``argv`` and a marker with ``program`` on its standard input, and return the JSON object on the line with the marker.
+
+        Raises:
+            BatonError: it failed, or the tool is not there.
+        """
+        marker = f"baton-{secrets.token_hex(8)}:"
+        ended = self.read([*argv, marker], program=program)
+        line = next((line for line in ended.output.splitlines() if line.startswith(marker)), None)
+        if ended.returncode != 0 or line is None:
+            raise self.unreadable(ended)
+        answer: dict[str, typing.Any] = json.loads(line[len(marker) :])
+        if "missing" in answer:
+            raise BatonError(
+                found=f"{argv[0]} has no {answer['missing']} with this environment",
+                expected=f"the app to have its migration tool, {self._tool}",
+                fix=f"add {self._tool} to what the app brings along, or correct the interpreter and the environment in the options",
+            )
+        return answer
+
+    def read(
+        self, argv: typing.Sequence[str], *, program: str = "", more: typing.Mapping[str, str] | None = None
+    ) -> Ended:
+        """Run ``argv``; the server itself refuses whatever it might want to write.
+
+        Args:
+            argv: the command.
+            program: text for its standard input.
+            more: variables on top of the environment.
+        """
+        options = f"{self.surroundings.variables['PGOPTIONS']} -c default_transaction_read_only=on"
+        return self._run(argv, {**(more or {}), "PGOPTIONS": options}, _READ_TIMEOUT, program=program)
+
+    def change(
+        self,
+        commands: typing.Iterable[typing.Sequence[str]],
+        session: LockSession,
+        *,
+        more: typing.Mapping[str, str] | None = None,
+    ) -> Ended:
+        """Run the commands one after the other while ``session`` holds the lock, up to the first that fails; return how it ended.
+
+        Together they have the time that the settings allow.
+        """
+        options = self.surroundings.variables["PGOPTIONS"]
+        if session.server_version >= _CLIENT_CHECK_SINCE:
+            options += " -c client_connection_check_interval=1000"
+        variables = {**(more or {}), "PGOPTIONS": options}
+        until = time.monotonic() + self._settings.timeout
+        ended = None
+        for argv in commands:
+            left = max(0.1, until - time.monotonic())
+            ended = self._run(argv, variables, left, keep_open=(session.fileno,))
+            if ended.returncode != 0:
+                return ended
+        if ended is None:
+            raise AssertionError("a plan with steps has at least one command")
+        return ended
+
+    def unreadable(self, ended: Ended) -> BatonError:
+        """Return what to say of a tool that could not read where the schema is."""
+        found = f"{self._configuration} or one of its migrations failed: {ended.headline}"
+        fix = "read output, correct the app's tree or its environment"
+        refusal = database_refusal("\n".join(ended.tail))
+        if refusal is not None:
+            found, fix = refusal
+        elif "read-only transaction" in ended.output:
+            found = f"{self._configuration} writes to the database while it is only read"
+            fix = "move these statements into a migration"
+        elif ended.returncode is None:
+            found = f"{self._configuration} did not end in time"
+            fix = "look for locks on the version table (pg_locks), then run again"
+        return BatonError(
+            found=found,
+            expected="to read the schema's revision from the database",
+            fix=f"{fix}; nothing was changed",
+            output=ended.tail,
+        )
+
+    def _run(
+        self,
+        argv: typing.Sequence[str],
+        more: typing.Mapping[str, str],
+        timeout: float,
+        *,
+        program: str = "",
+        keep_open: tuple[int, ...] = (),
+    ) -> Ended:
+        around = self.surroundings
+        return run(
+            argv,
+            project_dir=self._settings.project_dir,
+            variables={**around.variables, **more},
+            secrets=around.secrets,
+            timeout=timeout,
+            program=program,
+            keep_open=keep_open,
+            account=around.account,
+        )
+
+
+def require_tree(settings: ToolSettings, *names: str) -> None:
+    """See that the release tree is there, with at least one of the files ``names`` if there are any.
+
+    Raises:
+        NotThereYet: it is not.
+    """
+    project = settings.project_dir
+    if not project.is_dir():
+        raise NotThereYet(
+            found=f"no directory {project}", expected="the app's release tree", fix=f"{_UNPACK} project_dir"
+        )
+    if names and not any((project / name).exists() for name in names):
+        raise NotThereYet(
+            found=f"no {' or '.join(names)} in {project}",
+            expected=f"the app's release tree with its {names[0]}",
+            fix=f"{_UNPACK} project_dir",
+        )
+
+
+def require_program(settings: ToolSettings, program: str, *, option: str, what: str) -> None:
+    """See that ``program`` is there.
+
+    Args:
+        settings: how it is run.
+        program: its path, or its name on PATH.
+        option: the module's option that names it.
+        what: what it is for.
+
+    Raises:
+        NotThereYet: it is not.
+    """
+    if shutil.which(program, path=settings.environment.get("PATH")) is None:
+        raise NotThereYet(found=f"no {what} {program}", expected="the app's own tool", fix=f"{_UNPACK} {option}")

@@ -1,0 +1,316 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""Release trees with the same migrations for each tool, for tests to migrate a real database with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests import migration_tools
+
+if typing.TYPE_CHECKING:
+    from tests.postgres import PostgresServer
+
+REPOSITORY = Path(__file__).parents[4]
+Result = typing.Dict[str, typing.Any]  # noqa: UP006 - evaluated on Python 3.9 too
+
+RUNNER = """
+import json, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.baton.release.plugins.modules import db_migrate
+with patch_module_args(json.load(sys.stdin)):
+    db_migrate.main()
+"""
+
+
+@dataclass
+class Tree:
+    """A release tree with the migrations 1 to 3, an env file, and what the module is called with."""
+
+    root: Path
+    server: PostgresServer
+    database: str
+    tree: Path = field(init=False)
+    params: Result = field(init=False)
+
+    driver: typing.ClassVar[str]
+
+    def __post_init__(self) -> None:
+        self.tree = self.root / "release"
+        self.tree.mkdir(parents=True)
+        self.env_file = self.root / "secrets.env"
+        self.url(f"{self.server.url(self.database)}?sslmode=disable")
+        self.make()
+        self.add(1, "CREATE TABLE users (id serial PRIMARY KEY, name text)", "DROP TABLE users")
+        self.add(2, "INSERT INTO users (name) VALUES ('first')", phase="expand")
+        self.add(3, "ALTER TABLE users ADD mail text", "ALTER TABLE users DROP mail")
+        self.params = {
+            "driver": self.driver,
+            "project_dir": str(self.tree),
+            "env_files": [str(self.env_file)],
+            "state_dir": str(self.root / "state"),
+            **self.options(),
+        }
+
+    def make(self) -> None:
+        """Make the tree without its migrations."""
+
+    def options(self) -> Result:
+        """Return the options of the driver."""
+        return {}
+
+    def revision(self, number: int) -> str:
+        """Return what the tool calls a migration."""
+        raise NotImplementedError
+
+    def path(self, number: int) -> Path:
+        """Return the file of a migration."""
+        raise NotImplementedError
+
+    def text(self, up: str, down: str, phase: str, *, transaction: bool) -> str:
+        """Return what is in the file of a migration."""
+        raise NotImplementedError
+
+    def add(self, number: int, up: str, down: str = "", *, phase: str = "", transaction: bool = True) -> None:
+        """Write a migration; with an empty way down it can be undone and nothing happens."""
+        self.path(number).write_text(self.text(up, down, phase, transaction=transaction), encoding="utf-8")
+
+    def remove(self, number: int) -> None:
+        """Have the tree be an older one, without this migration."""
+        self.path(number).unlink()
+
+    def revisions(self, *numbers: int) -> list[str]:
+        """Return what the tool calls some migrations."""
+        return [self.revision(number) for number in numbers]
+
+    def url(self, url: str, more: str = "") -> None:
+        """Write the env file."""
+        self.env_file.write_text(f'DATABASE_URL="{url}"\n{more}', encoding="utf-8")
+
+    def query(self, statement: str) -> list[tuple[typing.Any, ...]]:
+        """Ask the database."""
+        return self.server.query(self.database, statement)
+
+    def users(self) -> int:
+        """Count what the second migration inserts."""
+        return int(self.query("SELECT count(*) FROM users")[0][0])
+
+    def start(self, name: str, **options: typing.Any) -> subprocess.Popen[str]:
+        """Start the module as a process of its own, as if on the host ``name``."""
+        arguments = {**self.params, "state_dir": str(self.root / name), **options}
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY / "playbooks" / "collections")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(arguments))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+
+MANAGE = """
+import os, sys
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
+print("the project prints what it likes")
+if __name__ == "__main__":
+    from django.core.management import execute_from_command_line
+    execute_from_command_line(sys.argv)
+"""
+SETTINGS = """
+import os, urllib.parse
+url = urllib.parse.urlsplit(os.environ["DATABASE_URL"])
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": url.path[1:], "USER": url.username,
+             "PASSWORD": urllib.parse.unquote(url.password or ""), "HOST": url.hostname, "PORT": url.port}}
+INSTALLED_APPS = ["shop", "stock"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+"""
+DJANGO_MIGRATION = '''"""Migration {name}."""
+from django.db import migrations
+{phase}
+class Migration(migrations.Migration):
+    atomic = {atomic}
+    dependencies = {dependencies}
+    operations = [migrations.RunSQL({up!r}, {down!r})]
+'''
+
+
+class DjangoTree(Tree):
+    """A Django project of two apps, shop with the migrations and stock with none."""
+
+    driver = "django"
+
+    def make(self) -> None:
+        (self.tree / "manage.py").write_text(MANAGE, encoding="utf-8")
+        (self.tree / "settings.py").write_text(SETTINGS, encoding="utf-8")
+        for app in ("shop", "stock"):
+            (self.tree / app / "migrations").mkdir(parents=True)
+            for directory in (self.tree / app, self.tree / app / "migrations"):
+                (directory / "__init__.py").touch()
+
+    def options(self) -> Result:
+        return {"python": str(migration_tools.django_python()), "environment": {"PYTHONDONTWRITEBYTECODE": "1"}}
+
+    def revision(self, number: int) -> str:
+        return f"shop.{number:04}_step"
+
+    def path(self, number: int) -> Path:
+        return self.tree / "shop" / "migrations" / f"{number:04}_step.py"
+
+    def add(self, number: int, up: str, down: str = "", *, phase: str = "", transaction: bool = True) -> None:
+        before = [("shop", f"{number - 1:04}_step")] if number > 1 else []
+        text = DJANGO_MIGRATION.format(
+            name=number,
+            phase=f'phase = "{phase}"' if phase else "",
+            atomic=transaction,
+            dependencies=before,
+            up=[one for one in up.split(";") if one.strip()],
+            down=down,
+        )
+        self.path(number).write_text(text, encoding="utf-8")
+
+
+KNEXFILE = """
+console.log("the app prints what it likes");
+const url = (process.env.DATABASE_URL || "").split("?")[0];
+module.exports = { client: "pg", connection: url, migrations: { directory: "./migrations" } };
+"""
+
+
+class KnexTree(Tree):
+    """An app with knex, whose modules are linked to where they were installed once."""
+
+    driver = "knex"
+
+    def make(self) -> None:
+        (self.tree / "migrations").mkdir()
+        (self.tree / "knexfile.js").write_text(KNEXFILE, encoding="utf-8")
+        (self.tree / "node_modules").symlink_to(migration_tools.knex_modules())
+
+    def options(self) -> Result:
+        return {"knex_node": str(migration_tools.node())}
+
+    def revision(self, number: int) -> str:
+        return f"{number:04}_step.js"
+
+    def path(self, number: int) -> Path:
+        return self.tree / "migrations" / self.revision(number)
+
+    def text(self, up: str, down: str, phase: str, *, transaction: bool) -> str:
+        # The server runs several statements that come as one in one transaction.
+        steps = "".join(f"await knex.raw({json.dumps(one)}); " for one in up.split(";") if one.strip())
+        back = f"await knex.raw({json.dumps(down)});" if down else ""
+        return (
+            f"exports.up = async (knex) => {{ {steps} }};\nexports.down = async (knex) => {{ {back} }};\n"
+            + (f'exports.phase = "{phase}";\n' if phase else "")
+            + ("" if transaction else "exports.config = { transaction: false };\n")
+        )
+
+
+class DbmateTree(Tree):
+    """An app with the SQL files of dbmate."""
+
+    driver = "dbmate"
+
+    def make(self) -> None:
+        (self.tree / "db" / "migrations").mkdir(parents=True)
+
+    def options(self) -> Result:
+        return {"dbmate_program": str(migration_tools.dbmate())}
+
+    def revision(self, number: int) -> str:
+        return f"{number:04}"
+
+    def path(self, number: int) -> Path:
+        return self.tree / "db" / "migrations" / f"{number:04}_step.sql"
+
+    def text(self, up: str, down: str, phase: str, *, transaction: bool) -> str:
+        marked = f"-- phase: {phase}\n" if phase else ""
+        how = "" if transaction else " transaction:false"
+        return f"{marked}-- migrate:up{how}\n{up};\n-- migrate:down\n{down}\n"
+
+
+STATUS_JS = """
+const fs = require("fs"), path = require("path");
+const knex = require("knex")(require("./knexfile.js"));
+(async () => {
+  const there = (await knex.raw("select to_regclass('knex_migrations') as t")).rows[0].t;
+  const done = there ? (await knex("knex_migrations").orderBy("id")).map((row) => row.name) : [];
+  const files = fs.readdirSync("migrations").sort();
+  if (!files.length && !done.length) console.log("no migrations");
+  for (const one of done) console.log(`${files.includes(one) ? "[X]" : "[?]"} ${one}`);
+  for (const revision of files.filter((one) => !done.includes(one))) {
+    const phase = require(path.resolve("migrations", revision)).phase || "unmarked";
+    console.log(JSON.stringify({ revision, applied: false, phase, description: "step" }));
+  }
+  await knex.destroy();
+})().catch((error) => { console.error(String(error)); process.exit(1); });
+"""
+# knex has no way up to a migration.
+UP_TO_JS = """
+const knex = require("knex")(require("./knexfile.js"));
+(async () => {
+  for (const name of process.env.BATON_STEPS.split(" ")) {
+    await knex.migrate.up({ name });
+    if (name === process.argv[2]) break;
+  }
+  await knex.destroy();
+})().catch((error) => { console.error(String(error)); process.exit(1); });
+"""
+
+
+class CommandTree(KnexTree):
+    """The same app, by commands of its own."""
+
+    driver = "command"
+
+    def make(self) -> None:
+        super().make()
+        for name, text in (("status", STATUS_JS), ("up_to", UP_TO_JS)):
+            (self.tree / f"{name}.js").write_text(text, encoding="utf-8")
+
+    def options(self) -> Result:
+        node, knex = str(migration_tools.node()), "node_modules/knex/bin/cli.js"
+        return {
+            "commands": {
+                "status": [node, "status.js"],
+                "up": [node, knex, "migrate:latest"],
+                "up_to": [node, "up_to.js", "{revision}"],
+                "down": [node, knex, "migrate:down", "{revision}"],
+            }
+        }
+
+
+TREES: dict[str, type[Tree]] = {one.driver: one for one in (DjangoTree, KnexTree, CommandTree, DbmateTree)}
+
+
+def finish(process: subprocess.Popen[str]) -> Result:
+    """Return what a module said that was started as a process of its own."""
+    output, _ = process.communicate(timeout=120)
+    result: Result = json.loads(output)
+    return result
+
+
+def until(condition: typing.Callable[[], object], seconds: float = 60) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def names(migrations: list[dict[str, str]]) -> list[str]:
+    """Return the revisions in what the module said."""
+    return [one["revision"] for one in migrations]
