@@ -7,9 +7,6 @@ from __future__ import annotations
 import typing
 from pathlib import Path
 
-from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE
-
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.switch import Balancer
 
@@ -33,12 +30,6 @@ def _caddy(options: Options) -> Balancer:
 def _haproxy(options: Options) -> Balancer:
     from ansible_collections.baton.release.plugins.module_utils.balancer_haproxy import HAProxy  # noqa: PLC0415 - see above
 
-    if 0 < options["share"] < WHOLE:
-        raise BatonError(
-            found=f"a share of {options['share']} per cent",
-            expected=f"0 or {WHOLE}: the driver haproxy does not support another one",
-            fix="switch all clients at once",
-        )
     return HAProxy(
         Path(options["admin"] or "/run/haproxy-master.sock"), options["app_name"], Path(options["state_dir"])
     )

@@ -54,6 +54,7 @@ class RunningHAProxy:
             "haproxy_preview": {"blue": self.blue, "green": self.green},
             "haproxy_socket": self.stats,
             "haproxy_state_dir": self.state,
+            "haproxy_share_cookie": "baton_share",
             "haproxy_user": "",
             "haproxy_group": "",
             "haproxy_timeout": 60,
