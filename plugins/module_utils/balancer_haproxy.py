@@ -115,9 +115,9 @@ class HAProxy:
             BatonError: HAProxy does not answer, refuses, or has something else afterwards.
         """
         del before
+        if after.share:
+            self._refuse_without_shares()
         try:
-            if after.share:
-                self._refuse_without_shares()
             self._keep(after)
             for _attempt in range(_ATTEMPTS):
                 for worker in self._runtime.workers():
@@ -178,7 +178,15 @@ class HAProxy:
 
     def _refuse_without_shares(self) -> None:
         """Refuse a share where the configuration would take its word for the name of a backend that is not there."""
-        if f"{self.app_name}_shares" not in next(iter(self._views().values())).backends:
+        try:
+            backends = next(iter(self._views().values())).backends
+        except SilentError as error:
+            raise BatonError(
+                found=f"HAProxy does not answer ({error})",
+                expected="an answer, because a share is moved by what runs",
+                fix="look whether HAProxy runs, and at its log; then run again",
+            ) from error
+        if f"{self.app_name}_shares" not in backends:
             raise BatonError(
                 found="HAProxy runs with a configuration that knows no shares",
                 expected="the configuration that the role haproxy writes now",

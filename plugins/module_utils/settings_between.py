@@ -138,9 +138,10 @@ def _steps(values: Values) -> typing.Iterator[Complaint]:
         yield Complaint(
             "traffic_steps", _listed(steps), expected, "set traffic_steps: [], or release_strategy: blue_green"
         )
-    if number_of(values.get("watch_step_seconds")) == 0:
+    name = "watch_step_seconds" if "watch_step_seconds" in values else "watch_seconds"
+    if number_of(values.get(name)) == 0:
         expected = "more than 0, because the watch is the gate between the traffic_steps"
-        yield Complaint("watch_step_seconds", "0", expected, "raise it, or set traffic_steps: []")
+        yield Complaint(name, "0", expected, "set watch_step_seconds, or traffic_steps: []")
 
 
 def _listed(numbers: typing.Sequence[object]) -> str:
