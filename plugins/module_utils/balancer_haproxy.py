@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text, write_atomically
+from ansible_collections.baton.release.plugins.module_utils.haproxy_seats import flags_of, with_seats
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime, SilentError, Worker
 from ansible_collections.baton.release.plugins.module_utils.haproxy_view import (
     NOT_READY,
@@ -36,7 +37,6 @@ __all__ = ["HAProxy"]
 OLDEST = (2, 4)
 _UP = "UP"
 """Exactly: a server that has just left maintenance is "UP 1/3" before any check."""
-_DRAINED = 8
 _ATTEMPTS = 3
 _HANDOVER = "handover"
 
@@ -231,7 +231,7 @@ class HAProxy:
                 states = self._runtime.ask(worker, f"show servers state {self._mixed}")
             except SilentError:
                 states = read_text(self._servers_file) or ""
-            write_atomically(self._servers_file, _with_seats(states, after.seats))
+            write_atomically(self._servers_file, with_seats(states, after.seats))
         write_atomically(self._map_file, f"{self.app_name} {after.word}\n")
 
     def _tell(self, worker: Worker, after: Routing) -> None:
@@ -245,7 +245,7 @@ class HAProxy:
                 word = _HANDOVER
             elif after.live == MIXED:
                 commands = [
-                    f"set server {self._mixed}/{name} state {'drain' if _wanted(name, after.seats) else 'ready'}"
+                    f"set server {self._mixed}/{name} state {'drain' if flags_of(name, after.seats) else 'ready'}"
                     for name in self._states(view)
                 ]
                 # What is to answer first, so that at no instant there is nobody.
@@ -268,30 +268,6 @@ def _in_flight(views: typing.Iterable[View]) -> dict[str, int]:
 
 def _ready(flags: int) -> bool:
     return not flags & NOT_READY
-
-
-def _wanted(name: str, seats: typing.Mapping[str, str]) -> int:
-    """Return the flags that the server of a seat is to have."""
-    host, slot, _port = name.rsplit("_", 2)
-    return 0 if seats.get(host) == slot else _DRAINED
-
-
-def _with_seats(states: str, seats: typing.Mapping[str, str]) -> str:
-    """Return a server-state-file with these seats.
-
-    It holds no addresses: HAProxy would believe them rather than its configuration. It believes the port in any case, which is why the
-    servers are named with theirs: a line for another port is of no server.
-    """
-    lines = ["1", *(line for line in states.splitlines() if line.startswith("# be_id"))]
-    for words in map(str.split, states.splitlines()):
-        if len(words) > 1 and words[0].isdigit():
-            backend, name, port = words[:2], words[3], words[18]
-            flags = str(_wanted(name, seats))
-            weights = f"{words[7]} {words[8]}"
-            lines.append(
-                f"{' '.join(backend)} {words[2]} {name} - 2 {flags} {weights} 0 1 0 1 0 0 0 0 - {port} - 0 0 - - 0"
-            )
-    return "\n".join(lines) + "\n"
 
 
 def _known(word: str, where: str) -> tuple[str, int]:

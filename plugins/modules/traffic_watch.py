@@ -114,7 +114,7 @@ options:
   max_slowdown:
     description:
       - For O(compare), how many times the 95th percentile of the other slot that of O(slot) may be. With V(0), it may be any.
-      - Below a tenth of O(max_p95_ms) it may be any, too.
+      - Below a tenth of O(max_p95_ms) it may be any, too, and with less than five times O(min_requests) in either slot.
     type: float
     default: 2
   fail_on_breach:

@@ -28,7 +28,7 @@ class Procedure:
 
 
 IN_PLACE = {"release_strategy": "rolling", "release_max_surge": 0, "release_max_unavailable": 1}
-STEPS = {"traffic_steps": [30, 60]}
+STEPS = {"traffic_steps": [30, 60], "watch_max_slowdown": 0}
 # To strike at another one, add a line.
 PROCEDURES = (
     Procedure("release", "new"),

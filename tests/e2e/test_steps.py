@@ -141,6 +141,13 @@ def test_killed_between_two_steps_there_are_two_other_ways_on(shop: Environment,
     }
 
 
+def test_where_no_user_comes_the_probes_find_the_version_whatever_its_share(shop: Environment) -> None:
+    version = shop.new_version()
+    played = shop.release(version, **{**STEPS, **FEW_EACH, "traffic_steps": [1]})
+    assert played.code == 0, played.output
+    assert shop.served()["version"] == version
+
+
 def test_steps_that_make_no_sense_are_refused(shop: Environment) -> None:
     before = shop.snapshot()
     played = shop.release(shop.new_version(), traffic_steps=[25, 5])

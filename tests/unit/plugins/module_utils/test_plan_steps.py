@@ -55,6 +55,17 @@ def text(plan: Plan) -> str:
         pytest.param(FRESH, "v1", STEPS, [], id="nothing is live that the other clients could stay at"),
         pytest.param(FIRST_DONE, "v1", STEPS, [], id="it is live"),
         pytest.param(
+            Observed(
+                {"lb1": {**balancer("mixed"), "seats": dict(zip(HOSTS, ("green", "blue"), strict=True))}},
+                {name: host(slot("v1"), slot("v2", verified=False)) for name in HOSTS},
+                journal(ran("v2", "unfinished", source="v1"), ran("v1")),
+            ),
+            "v2",
+            STEPS,
+            [],
+            id="an interrupted rolling update is finished with another strategy",
+        ),
+        pytest.param(
             world("green", slot("v1"), slot("v2", verified=False), ran("v2", "unfinished", source="v1"), ran("v1")),
             "v2",
             STEPS,

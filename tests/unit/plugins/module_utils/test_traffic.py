@@ -182,11 +182,13 @@ def pair(new: list[tuple[int, str, float | None]], live: list[tuple[int, str, fl
         ([(3, "error", 5), (497, "ok", 5)], [(19, "ok", 5)], ""),
         ([(3, "error", 5), (16, "ok", 5)], [(9500, "ok", 5)], ""),
         # latency: more than twice, and more than 100 ms
-        ([(50, "ok", 250)], [(50, "ok", 120)], "a 95th percentile of 250 ms on green, and of 120 ms on blue"),
-        ([(50, "ok", 240)], [(50, "ok", 120)], ""),
-        ([(50, "ok", 99)], [(50, "ok", 5)], ""),
-        ([(50, "ok", 101)], [(50, "ok", 5)], "a 95th percentile of 101 ms"),
-        ([(50, "ok", 5)], [(50, "ok", 250)], ""),
+        ([(100, "ok", 250)], [(100, "ok", 120)], "a 95th percentile of 250 ms on green, and of 120 ms on blue"),
+        ([(100, "ok", 240)], [(100, "ok", 120)], ""),
+        ([(100, "ok", 99)], [(100, "ok", 5)], ""),
+        ([(100, "ok", 101)], [(100, "ok", 5)], "a 95th percentile of 101 ms"),
+        ([(99, "ok", 250)], [(100, "ok", 120)], ""),
+        ([(100, "ok", 250)], [(99, "ok", 120)], ""),
+        ([(100, "ok", 5)], [(100, "ok", 250)], ""),
     ],
 )
 def test_worse_than_what_is_live(
@@ -199,5 +201,5 @@ def test_worse_than_what_is_live(
 def test_with_nothing_beside_it_a_slot_is_not_compared() -> None:
     failing = counted((3, "error", 5), (497, "ok", 5))
     assert compare("green", failing, {}, LIMITS) == ("", "")
-    slow = counted((50, "ok", 900))
-    assert compare("green", slow, {"blue": counted((50, "ok", 5))}, LIMITS) == ("", "")
+    slow = counted((100, "ok", 900))
+    assert compare("green", slow, {"blue": counted((100, "ok", 5))}, LIMITS) == ("", "")

@@ -198,7 +198,7 @@ def test_in_a_step_the_slot_is_judged_alone_and_by_what_is_live_beside_it(run: R
     assert run(cursor=result["cursor"])["verdict"] == "healthy"
     failed = run(cursor=result["cursor"], compare=True, fails=True)
     assert "2 of 300 requests (0.67 %) failed on green, and 0 of 6000 (0.0 %) on blue at the same time" in failed["msg"]
-    append(log, line(ms=300) * 40 + line(slot="blue") * 40)
+    append(log, line(ms=300) * 100 + line(slot="blue") * 100)
     slower = {"cursor": failed["cursor"], "compare": True}
     assert "expected: at most 2 times that of blue" in run(**slower, fails=True)["msg"].lower()
     assert run(**slower, max_slowdown=0)["verdict"] == "healthy"
