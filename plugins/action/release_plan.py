@@ -28,6 +28,7 @@ ARGUMENT_SPEC = {
     "strategy": {"type": "str", "choices": list(STRATEGIES), "default": "blue_green"},
     "max_surge": {"type": "str", "default": "1"},
     "max_unavailable": {"type": "str", "default": "0"},
+    "traffic_steps": {"type": "list", "elements": "int", "default": []},
     "migrator": {"type": "str", "default": ""},
     "state_host": {"type": "str", "required": True},
     "play_hosts": {"type": "list", "elements": "str", "required": True},
@@ -87,7 +88,7 @@ def make(arguments: dict[str, Any]) -> Plan:
         )
     _refuse_part(arguments)
     sha256 = _sha256_of(arguments)
-    rollout = Rollout(*(arguments[name] for name in ("strategy", "max_surge", "max_unavailable")))
+    rollout = Rollout(*(arguments[name] for name in ("strategy", "max_surge", "max_unavailable", "traffic_steps")))
     if arguments["action"] == "rollback":
         past_contract = arguments["past_contract"]
         return plan_rollback(observed, version=version, sha256=sha256, past_contract=past_contract, rollout=rollout)

@@ -20,6 +20,7 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.lookup_files import LookupFiles
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing
 from ansible_collections.baton.release.plugins.module_utils.seats import Pools
@@ -80,7 +81,13 @@ class Caddy:
         return LookupFiles(self.state_dir).routing(pools)
 
     def route(self, before: Routing, after: Routing, pools: Pools) -> None:
-        """Change these files; Caddy itself needs nothing."""
+        """Change these files; Caddy itself needs nothing.
+
+        Raises:
+            BatonError: it is to be a share, and Caddy runs with a configuration that would answer 503 to all clients then.
+        """
+        if after.share:
+            self._refuse_without_shares()
         LookupFiles(self.state_dir).route(before, after, pools)
 
     def warnings(self) -> list[str]:
@@ -102,6 +109,21 @@ class Caddy:
         except _NotConfiguredError:
             return []
         return [found[1] for one in upstreams if (found := SEAT.fullmatch(one["dial"]))]
+
+    def _refuse_without_shares(self) -> None:
+        try:
+            self._admin(f"/id/{self.app_name}_share")
+        except _NotConfiguredError:
+            found = "Caddy runs with a configuration that knows no shares"
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            found = f"Caddy does not say whether its configuration knows shares: {error}"
+        else:
+            return
+        raise BatonError(
+            found=found,
+            expected="the configuration that the role caddy writes now",
+            fix="configure it with the role caddy, at a quiet time with caddy_reload: true, or leave traffic_steps empty",
+        )
 
     def _admin(self, path: str) -> typing.Any:
         connection = self._connect(self.admin)

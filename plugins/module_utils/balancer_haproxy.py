@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """A HAProxy that is configured by this collection's role ``haproxy``, through its runtime API.
 
-HAProxy looks the live slot up in a map at every request, and the admin states of the servers ``<host>_<slot>_<port>`` in the backend
+HAProxy looks one word up in a map at every request, which says what is live and whether the other slot has a share of the clients
+(``Routing.word``). The admin states of the servers ``<host>_<slot>_<port>`` in the backend
 ``<app>_mixed`` are the seats. Both are in its memory, so both are also kept in files that it begins with: ``haproxy.map`` and
 ``haproxy.servers`` in the state directory. They are written first.
 
@@ -13,11 +14,12 @@ HAProxy drains none of their servers any more. So their map is set to ``handover
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text, write_atomically
+from ansible_collections.baton.release.plugins.module_utils.haproxy_seats import flags_of, with_seats
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime, SilentError, Worker
 from ansible_collections.baton.release.plugins.module_utils.haproxy_view import (
     NOT_READY,
@@ -27,7 +29,7 @@ from ansible_collections.baton.release.plugins.module_utils.haproxy_view import 
     seats_of,
     servers,
 )
-from ansible_collections.baton.release.plugins.module_utils.routing import Routing
+from ansible_collections.baton.release.plugins.module_utils.routing import Routing, live_and_share
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, SLOTS
 
 __all__ = ["HAProxy"]
@@ -35,7 +37,6 @@ __all__ = ["HAProxy"]
 OLDEST = (2, 4)
 _UP = "UP"
 """Exactly: a server that has just left maintenance is "UP 1/3" before any check."""
-_DRAINED = 8
 _ATTEMPTS = 3
 _HANDOVER = "handover"
 
@@ -96,15 +97,16 @@ class HAProxy:
         try:
             views = self._views()
         except SilentError:
-            kept = _known(self._kept_live(), str(self._map_file))
+            live, share = _known(self._kept_word(), str(self._map_file))
             seats, _both = seats_of(admin_states(read_text(self._servers_file) or ""))
-            return Routing(kept, seats if kept == MIXED else {})
+            return Routing(live, seats if live == MIXED else {}, share)
         current = next(iter(views.values()))
-        live = self._live(current)
+        live, share = self._live(current)
         seats, _both = seats_of(self._states(current))
         if live in SLOTS:
             seats = dict.fromkeys(seats, live)
-        return Routing(live, seats if live != NOTHING_LIVE else {}, unsettled="; ".join(self._differences(live, views)))
+        told = Routing(live, seats if live != NOTHING_LIVE else {}, share)
+        return replace(told, unsettled="; ".join(self._differences(told, views)))
 
     def route(self, before: Routing, after: Routing, pools: Pools) -> None:
         """Keep where requests are to go, tell every worker, and ask each of them what it has then.
@@ -113,6 +115,8 @@ class HAProxy:
             BatonError: HAProxy does not answer, refuses, or has something else afterwards.
         """
         del before
+        if after.share:
+            self._refuse_without_shares()
         try:
             self._keep(after)
             for _attempt in range(_ATTEMPTS):
@@ -132,6 +136,7 @@ class HAProxy:
             expected=after.as_text().strip(),
             fix="look who else changes this HAProxy, then run again",
             live=found.live,
+            share=found.share,
         )
 
     @property
@@ -171,7 +176,24 @@ class HAProxy:
     def _states(self, view: View) -> dict[str, int]:
         return {name: server.admin for name, server in view.backends.get(self._mixed, {}).items()}
 
-    def _live(self, view: View) -> str:
+    def _refuse_without_shares(self) -> None:
+        """Refuse a share where the configuration would take its word for the name of a backend that is not there."""
+        try:
+            backends = next(iter(self._views().values())).backends
+        except SilentError as error:
+            raise BatonError(
+                found=f"HAProxy does not answer ({error})",
+                expected="an answer, because a share is moved by what runs",
+                fix="look whether HAProxy runs, and at its log; then run again",
+            ) from error
+        if f"{self.app_name}_shares" not in backends:
+            raise BatonError(
+                found="HAProxy runs with a configuration that knows no shares",
+                expected="the configuration that the role haproxy writes now",
+                fix="configure it with the role haproxy, and reload it (haproxy_reload: true), or leave traffic_steps empty",
+            )
+
+    def _live(self, view: View) -> tuple[str, int]:
         if view.live is None:
             raise BatonError(
                 found=f"HAProxy runs without the map {self._map_file}",
@@ -180,18 +202,19 @@ class HAProxy:
             )
         return _known(view.live or NOTHING_LIVE, f"HAProxy's map {self._map_file}")
 
-    def _kept_live(self) -> str:
+    def _kept_word(self) -> str:
         words = (read_text(self._map_file) or "").split()
         return dict(zip(words[::2], words[1::2])).get(self.app_name, NOTHING_LIVE)
 
-    def _differences(self, live: str, views: typing.Mapping[Worker, View]) -> typing.Iterator[str]:
+    def _differences(self, told: Routing, views: typing.Mapping[Worker, View]) -> typing.Iterator[str]:
         """Say what is other than the newest worker has it: at a worker before it, or what HAProxy would begin with."""
-        if (kept := self._kept_live()) != live:
+        live = told.live
+        if (kept := self._kept_word()) != told.word:
             yield f"{kept} after a restart"
         current = self._states(next(iter(views.values())))
         for worker, view in views.items():
             # Without the map it began before this app was configured. Its seats stay as they were at the reload.
-            alike = view.live in (None, _HANDOVER) or ((view.live or NOTHING_LIVE) == live and live != MIXED)
+            alike = view.live in (None, _HANDOVER) or ((view.live or NOTHING_LIVE) == told.word and live != MIXED)
             if not worker.current and not alike:
                 yield f"{view.live or NOTHING_LIVE} at the old worker {worker.pid}"
         if live == MIXED:
@@ -208,8 +231,8 @@ class HAProxy:
                 states = self._runtime.ask(worker, f"show servers state {self._mixed}")
             except SilentError:
                 states = read_text(self._servers_file) or ""
-            write_atomically(self._servers_file, _with_seats(states, after.seats))
-        write_atomically(self._map_file, f"{self.app_name} {after.live}\n")
+            write_atomically(self._servers_file, with_seats(states, after.seats))
+        write_atomically(self._map_file, f"{self.app_name} {after.word}\n")
 
     def _tell(self, worker: Worker, after: Routing) -> None:
         runtime = self._runtime
@@ -217,18 +240,18 @@ class HAProxy:
             view = self._view(runtime, worker)
             if view is None or (view.live is None and not worker.current):
                 return  # it has ended, or began before this app was configured
-            live = after.live
+            word = after.word
             if not worker.current and f"{self.app_name}_{_HANDOVER}" in view.backends:
-                live = _HANDOVER
+                word = _HANDOVER
             elif after.live == MIXED:
                 commands = [
-                    f"set server {self._mixed}/{name} state {'drain' if _wanted(name, after.seats) else 'ready'}"
+                    f"set server {self._mixed}/{name} state {'drain' if flags_of(name, after.seats) else 'ready'}"
                     for name in self._states(view)
                 ]
                 # What is to answer first, so that at no instant there is nobody.
                 runtime.do(worker, *sorted(commands, key=lambda command: command.endswith("drain")))
             verb = "set" if view.live else "add"
-            runtime.do(worker, f"{verb} map {self._map_file} {self.app_name} {live}")
+            runtime.do(worker, f"{verb} map {self._map_file} {self.app_name} {word}")
         except SilentError:
             if worker.current:
                 raise
@@ -247,38 +270,15 @@ def _ready(flags: int) -> bool:
     return not flags & NOT_READY
 
 
-def _wanted(name: str, seats: typing.Mapping[str, str]) -> int:
-    """Return the flags that the server of a seat is to have."""
-    host, slot, _port = name.rsplit("_", 2)
-    return 0 if seats.get(host) == slot else _DRAINED
-
-
-def _with_seats(states: str, seats: typing.Mapping[str, str]) -> str:
-    """Return a server-state-file with these seats.
-
-    It holds no addresses: HAProxy would believe them rather than its configuration. It believes the port in any case, which is why the
-    servers are named with theirs: a line for another port is of no server.
-    """
-    lines = ["1", *(line for line in states.splitlines() if line.startswith("# be_id"))]
-    for words in map(str.split, states.splitlines()):
-        if len(words) > 1 and words[0].isdigit():
-            backend, name, port = words[:2], words[3], words[18]
-            flags = str(_wanted(name, seats))
-            weights = f"{words[7]} {words[8]}"
-            lines.append(
-                f"{' '.join(backend)} {words[2]} {name} - 2 {flags} {weights} 0 1 0 1 0 0 0 0 - {port} - 0 0 - - 0"
-            )
-    return "\n".join(lines) + "\n"
-
-
-def _known(live: str, where: str) -> str:
-    if live not in (*SLOTS, MIXED, NOTHING_LIVE):
+def _known(word: str, where: str) -> tuple[str, int]:
+    found = live_and_share(word)
+    if found is None:
         raise BatonError(
-            found=f"{where} holds {live[:40]!r}",
-            expected=f"one of {', '.join((*SLOTS, MIXED, NOTHING_LIVE))}",
+            found=f"{where} holds {word[:40]!r}",
+            expected=f"one of {', '.join((*SLOTS, MIXED, NOTHING_LIVE))}, or a share such as {SLOTS[0]}:{SLOTS[1]}:5",
             fix="find out who wrote it, and correct it there",
         )
-    return live
+    return found
 
 
 def _refuse_old(information: str) -> None:

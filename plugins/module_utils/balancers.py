@@ -33,12 +33,6 @@ def _caddy(options: Options) -> Balancer:
 def _haproxy(options: Options) -> Balancer:
     from ansible_collections.baton.release.plugins.module_utils.balancer_haproxy import HAProxy  # noqa: PLC0415 - see above
 
-    if 0 < options["share"] < WHOLE:
-        raise BatonError(
-            found=f"a share of {options['share']} per cent",
-            expected=f"0 or {WHOLE}: the driver haproxy does not support another one",
-            fix="switch all clients at once",
-        )
     return HAProxy(
         Path(options["admin"] or "/run/haproxy-master.sock"), options["app_name"], Path(options["state_dir"])
     )

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """The files that a load balancer looks up at every request, where it can do that: the switch then is the change of a file.
 
-``live`` in the state directory holds the name of the live slot, or ``mixed``, and nothing else. ``seats/<host>`` is described in
-``seats``.
+``live`` in the state directory holds one word and nothing else: the name of the live slot, ``mixed``, or that slot and the share of
+the other one (``Routing.word``). ``seats/<host>`` is described in ``seats``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils import seats
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text, write_atomically
-from ansible_collections.baton.release.plugins.module_utils.routing import Routing
+from ansible_collections.baton.release.plugins.module_utils.routing import Routing, live_and_share
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, SLOTS
 
 __all__ = ["SEATS_SEEN_SECONDS", "LookupFiles"]
@@ -36,8 +36,8 @@ class LookupFiles:
         Raises:
             BatonError: the file that holds the live slot holds something else.
         """
-        live = self._live()
-        return Routing(live, seats.read_seats(self.directory, pools, live))
+        live, share = self._live_and_share()
+        return Routing(live, seats.read_seats(self.directory, pools, live), share)
 
     def route(self, before: Routing, after: Routing, pools: seats.Pools) -> None:
         """Have the files send requests where ``after`` says; at no instant do they lead to what ``before`` had not."""
@@ -45,8 +45,8 @@ class LookupFiles:
             self._have_seats_seen(before, pools)
         if after.live == MIXED:
             seats.write_seats(self.directory, seats.seat(after.seats, pools))
-        if before.live != after.live:
-            write_atomically(self.directory / "live", after.live)
+        if before.word != after.word:
+            write_atomically(self.directory / "live", after.word)
         if after.live != MIXED:
             # For the next update: a seat that leads to what is stopped meanwhile would count as down.
             whole = seats.read_seats(self.directory, pools, after.live)
@@ -60,13 +60,14 @@ class LookupFiles:
         if seats.write_seats(self.directory, seats.seat(before.seats, pools)):
             time.sleep(SEATS_SEEN_SECONDS)
 
-    def _live(self) -> str:
+    def _live_and_share(self) -> tuple[str, int]:
         text = read_text(self.directory / "live")
-        slot = NOTHING_LIVE if text is None else text.strip()
-        if slot not in (*SLOTS, MIXED, NOTHING_LIVE):
+        word = NOTHING_LIVE if text is None else text.strip()
+        found = live_and_share(word)
+        if found is None:
             raise BatonError(
-                found=f"{self.directory / 'live'} holds {slot[:40]!r}",
-                expected=f"one of {', '.join((*SLOTS, MIXED))}",
+                found=f"{self.directory / 'live'} holds {word[:40]!r}",
+                expected=f"one of {', '.join((*SLOTS, MIXED))}, or a share such as {SLOTS[0]}:{SLOTS[1]}:5",
                 fix="find out who wrote it, then run rollback.yml or lb_switch without expected",
             )
-        return slot
+        return found

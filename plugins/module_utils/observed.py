@@ -34,6 +34,10 @@ class Observed:
         """Return what is live on the balancers that answered: one element when they agree."""
         return {str(one["live"]) for one in self.balancers.values() if "lost" not in one}
 
+    def shares(self) -> dict[str, int]:
+        """Return the balancers that send a share of the clients to the slot that is not live, with its per cent."""
+        return {name: int(one["share"]) for name, one in self.balancers.items() if one.get("share")}
+
     def seats(self, host: str) -> set[str]:
         """Return the slots that ``host`` answers from, seen from the balancers that answered; ``out`` where it is drained."""
         return {str(one["seats"][host]) for one in self.balancers.values() if host in one.get("seats", ())}

@@ -13,16 +13,18 @@ from ansible_collections.baton.release.plugins.module_utils.slots import NOTHING
 
 __all__ = ["Plan", "Rolling", "rolling_to"]
 
-AT_ONCE = ("start", "prove", "switch")
+BLUE_GREEN = ("start", "prove", "share", "switch")
 STEPS_OF_MODE = {
-    "first": ("stage", "migrate", *AT_ONCE, "verify", "watch"),
-    "forward": ("stage", "migrate", *AT_ONCE, "verify", "watch"),
-    "hot": ("prove", "switch", "verify", "watch"),
-    "warm": ("stage", *AT_ONCE, "verify", "watch"),
+    "first": ("stage", "migrate", *BLUE_GREEN, "verify", "watch"),
+    "forward": ("settle", "stage", "migrate", *BLUE_GREEN, "verify", "watch"),
+    "hot": ("settle", "prove", "share", "switch", "verify", "watch"),
+    "warm": ("settle", "stage", *BLUE_GREEN, "verify", "watch"),
     "resume": ("switch", "verify", "watch"),
-    "stay": ("prove", "switch", "verify"),
+    "stay": ("settle", "prove", "switch", "verify"),
     "nothing": (),
 }
+"""``settle`` takes back a share of the clients that an interrupted run has left in the slot that is not live: nothing is installed or
+stopped there before. ``share`` moves the clients in steps."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,11 @@ class Plan:
     serving: list[str] = field(default_factory=list)
     """The app hosts that answer from the target slot already; what they run is not installed again."""
     rolling: Rolling | None = None
-    """How the batches go; None when all traffic moves at once."""
+    """How the batches go; None when all traffic moves at once or in steps."""
+    traffic_steps: list[int] = field(default_factory=list)
+    """Per cents of the clients that reach the target slot one after the other before all do; empty for all at once."""
+    shares: dict[str, int] = field(default_factory=dict)
+    """The balancers that send a share of the clients to the slot that is not live, as they were found."""
 
     @property
     def strategy(self) -> str:
@@ -74,11 +80,14 @@ class Plan:
         """What will be done, in this order. A rollback is not watched: nothing better than its version is known."""
         left_out = set() if self.migrator else {"migrate"}
         left_out |= {"watch"} if self.action == "rollback" else set()
+        left_out |= set() if self.traffic_steps else {"share"}
+        # A slot that runs the version already takes all clients from any share, unless it is to begin with fewer.
+        left_out |= {"settle"} if not self.shares or (self.mode == "hot" and not self.traffic_steps) else set()
         steps = [step for step in STEPS_OF_MODE[self.mode] if step not in left_out]
         if not self.rolling:
             return steps
-        steps[steps.index(AT_ONCE[0])] = "roll"
-        return [step for step in steps if step not in AT_ONCE]
+        steps[steps.index(BLUE_GREEN[0])] = "roll"
+        return [step for step in steps if step not in BLUE_GREEN]
 
     def parts(self, *, state_host: str) -> dict[str, list[str]]:
         """Return for each host of the run the steps that it takes part in; a host that is lost takes part in none."""
@@ -86,8 +95,9 @@ class Plan:
             "stage": [host for host in self.hosts if host not in self.serving],
             "migrate": [self.migrator],
             "start": self.hosts,
-            **dict.fromkeys(("prove", "switch", "verify"), self.balancers),
+            **dict.fromkeys(("settle", "prove", "switch", "verify"), self.balancers),
             "roll": {*self.hosts, *self.balancers, state_host},
+            "share": {*self.balancers, state_host},
             "watch": {*self.balancers, state_host},
         }
         everyone = {*self.hosts, *self.lost, *self.balancers, state_host}

@@ -55,6 +55,8 @@ def plan_release(
         from_slot = _proven_beside(observed, target)
         live_version = observed.version(from_slot) if from_slot in SLOTS else ""
     rolling = rolling_to(target, observed, rollout, mode)
+    # From "mixed" there is no slot that the other clients could stay in.
+    in_steps = mode in ("forward", "hot") and not rollout.rolling and observed.live() == {from_slot}
     proven = bool(live_version and observed.verified(live_version))
     return Plan(
         action="release",
@@ -72,6 +74,8 @@ def plan_release(
         migrator=migrator,
         serving=sorted(host for host in observed.hosts if target in observed.seats(host)),
         rolling=rolling,
+        traffic_steps=list(rollout.steps) if in_steps else [],
+        shares=observed.shares(),
     )
 
 
@@ -131,7 +135,7 @@ def _mode(observed: Observed, version: str, target: str) -> str:
     if not observed.running(target, version):
         return "forward"
     if observed.live() == {target}:
-        return "nothing" if observed.marked(version) else "resume"
+        return "nothing" if observed.marked(version) and not observed.shares() else "resume"
     if target in observed.live():
         return "resume"
     if MIXED in observed.live():

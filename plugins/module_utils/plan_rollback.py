@@ -38,10 +38,14 @@ def plan_rollback(
     live_slot = _live_slot(observed)
     live_version = observed.version(live_slot) if live_slot in SLOTS else ""
     origin = "" if version else _version_before_interrupted(observed, live_slot)
-    if origin and origin == live_version:
+    # A share that no run is at work on any more is taken back, and that is the way back.
+    shared = bool(observed.shares()) and not version and not origin and live_slot in SLOTS
+    if live_version and (origin == live_version or shared):
         return _keep(observed, live_slot, live_version, mode="stay")
     if version and version == live_version and observed.verified(version) and observed.running(live_slot, version):
-        return _keep(observed, live_slot, version, mode="stay" if _interrupted(observed) else "nothing")
+        return _keep(
+            observed, live_slot, version, mode="stay" if _interrupted(observed) or observed.shares() else "nothing"
+        )
     version = version or origin or _version_before(observed, live_version)
     _refuse_unproven(observed, version, live_version)
     _refuse_contract(observed, version, past_contract=past_contract)
@@ -66,6 +70,7 @@ def plan_rollback(
         newest_token=observed.newest_token(),
         serving=sorted(host for host in observed.reachable() if target in observed.seats(host)),
         rolling=rolling,
+        shares=observed.shares(),
     )
 
 
@@ -84,6 +89,7 @@ def _keep(observed: Observed, live_slot: str, version: str, *, mode: typing.Lite
         lost=observed.lost(),
         newest_token=observed.newest_token(),
         serving=sorted(observed.reachable()),
+        shares=observed.shares(),
     )
 
 

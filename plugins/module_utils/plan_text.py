@@ -13,6 +13,8 @@ __all__ = ["describe"]
 WAYS = {
     "first": "first: nothing is live yet; {target} is staged, warmed and proven on every app host, then gets the traffic",
     "forward": "forward: {target} is staged, warmed and proven on every app host, then all traffic moves there at once",
+    "steps": "forward in steps: {target} is staged, warmed and proven on every app host, then gets the clients in steps",
+    "hot_steps": "hot, in steps: {target} runs {version} already and is proven; it gets the clients in steps",
     "hot": "hot: {target} runs {version} already and is proven; one command of the load balancer",
     "warm": "warm: the retained {version} is staged again in {target}, warmed and proven, then all traffic moves there",
     "resume": "resume: traffic is in {target} already, where {version} runs; what is left is the proof",
@@ -43,7 +45,9 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         now = "nothing is live"
     rows = {
         "way": WAYS[_way(plan)].format(**words),
+        "left over": _left_over(plan),
         "batches": _batches(plan.rolling) if plan.rolling else "",
+        "clients": " > ".join([*(f"{share} %" for share in plan.traffic_steps), "all"]) if plan.traffic_steps else "",
         "steps": " > ".join(plan.steps) or "none",
         "hosts": ", ".join(plan.hosts),
         "artifact": f"sha256 {plan.sha256}" if "stage" in plan.steps else "",
@@ -60,9 +64,19 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
 
 
 def _way(plan: Plan) -> str:
+    if plan.traffic_steps:
+        return "hot_steps" if plan.mode == "hot" else "steps"
     if not plan.rolling:
         return plan.mode
     return "in_place" if plan.rolling.in_place else "rolling"
+
+
+def _left_over(plan: Plan) -> str:
+    """Say which share an interrupted run has left where; it is never what a run goes on from, because nobody has watched it since."""
+    if not plan.shares or plan.mode == "nothing":
+        return ""
+    where = ", ".join(f"{name} ({share} % of the clients)" for name, share in sorted(plan.shares.items()))
+    return f"an interrupted run has left a share in the slot that is not live at {where}; it is taken back first"
 
 
 def _batches(rolling: Rolling) -> str:

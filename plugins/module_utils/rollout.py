@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""How many app hosts a rolling update changes at a time, in the words of a Kubernetes Deployment.
+"""How a version comes to traffic; and how many app hosts a rolling update changes at a time, in the words of a Kubernetes Deployment.
 
 ``max_surge``: hosts that may run both versions at once while they change; ``max_unavailable``: hosts that may be out of the pool.
 A percentage counts of all app hosts, rounded up for the surge and down for the hosts that may be out (as Kubernetes does).
@@ -28,6 +28,8 @@ class Rollout:
     strategy: str = "blue_green"
     max_surge: str = "1"
     max_unavailable: str = "0"
+    steps: typing.Sequence[int] = ()
+    """Per cents of the clients that reach the version one after the other before all do; not for a rolling update."""
 
     @property
     def rolling(self) -> bool:

@@ -19,6 +19,7 @@ __all__ = [
     "A_DAY",
     "A_WEEK",
     "BASE_URL",
+    "COOKIE",
     "COUNT_OR_SHARE",
     "FILE",
     "FILE_OR_NOTHING",
@@ -193,6 +194,7 @@ TAG_OR_NOTHING = text(
     "the name of a tag, such as v1.2.0: letters, digits and . _ + -, at most 64 of them, and never latest",
     "name the tag",
 )
+COOKIE = like(r"[A-Za-z][A-Za-z0-9_]{0,63}", "the name of a cookie: letters, digits and _, a letter first")
 COUNT_OR_SHARE = Rule(_is_count_or_share, "a count of hosts such as 1, or a share of them such as 25%")
 TAG = text(is_tag, TAG_OR_NOTHING.expected, TAG_OR_NOTHING.fix)
 APP_NAME = like(

@@ -245,13 +245,18 @@ def _misspelled(inventory: Inventory, known: set[str]) -> list[Problem]:
     ]
 
 
+def _compared(name: str, value: object) -> str:
+    """Return ``value`` for a comparison and for the message; of a list what is in it."""
+    return ", ".join(map(str, value)) or "nothing" if isinstance(value, (list, tuple)) else shown(name, value)
+
+
 def _disagreements(settings: typing.Mapping[str, typing.Mapping[str, typing.Any]]) -> list[Problem]:
     problems = []
     for name in sorted(SAME_EVERYWHERE):
         hosts_of: dict[str, list[str]] = {}
         for host, values in settings.items():
             if name in values:
-                hosts_of.setdefault(shown(name, values[name]), []).append(host)
+                hosts_of.setdefault(_compared(name, values[name]), []).append(host)
         if len(hosts_of) > 1:
             found = ", ".join(
                 f"{value} on {', '.join(hosts[:3])}{' and more' if hosts[3:] else ''}"

@@ -40,6 +40,7 @@ def complaints_between(groups: Groups, settings: Settings) -> list[tuple[Complai
             for one in (
                 *_proofs(values),
                 *_strategy(groups, values),
+                *_steps(values),
                 *_secrets(values),
                 *_database(values),
                 *_admin(values),
@@ -104,14 +105,15 @@ def _proofs(values: Values) -> typing.Iterator[Complaint]:
             f"more than the {(verify[0] - 1) * _VERIFY_INTERVAL:g} s that verify_consecutive needs",
             "raise it",
         )
-    watch = _numbers(values, "watch_seconds", "watch_slice_seconds")
-    if watch and watch[0] / watch[1] > 10_000:  # noqa: PLR2004 - one task each
-        yield Complaint(
-            "watch_slice_seconds",
-            f"{watch[1]:g}",
-            f"at least {watch[0] / 10_000:g}, for at most 10,000 slices of watch_seconds",
-            "raise it",
-        )
+    for name in ("watch_seconds", "watch_step_seconds"):
+        watch = _numbers(values, name, "watch_slice_seconds")
+        if watch and watch[0] / watch[1] > 10_000:  # noqa: PLR2004 - one task each
+            yield Complaint(
+                "watch_slice_seconds",
+                f"{watch[1]:g}",
+                f"at least {watch[0] / 10_000:g}, for at most 10,000 slices of {name}",
+                "raise it",
+            )
 
 
 def _strategy(groups: Groups, values: Values) -> typing.Iterator[Complaint]:
@@ -122,6 +124,33 @@ def _strategy(groups: Groups, values: Values) -> typing.Iterator[Complaint]:
         Rollout("rolling", str(surge), str(unavailable)).size(len(groups.get("app", ())))
     except BatonError as error:
         yield Complaint("release_max_surge", error.found, error.expected, error.fix)
+
+
+def _steps(values: Values) -> typing.Iterator[Complaint]:
+    """Complain of steps that would not be made, or without a gate between them."""
+    steps = values.get("traffic_steps")
+    if not isinstance(steps, (list, tuple)) or not steps:
+        return
+    numbers = [number_of(one) or 0 for one in steps]
+    if any(later <= earlier for earlier, later in zip(numbers, numbers[1:])):
+        expected = "per cents of which each is larger than the one before, such as [5, 25, 50]"
+        yield Complaint("traffic_steps", _listed(steps), expected, "put them in order")
+    if values.get("release_strategy") == "rolling":
+        expected = "none with release_strategy rolling, whose batches are its steps"
+        yield Complaint(
+            "traffic_steps", _listed(steps), expected, "set traffic_steps: [], or release_strategy: blue_green"
+        )
+    if values.get("traffic_driver") == "nginx":
+        expected = "none with traffic_driver nginx, which moves all clients at once"
+        yield Complaint("traffic_steps", _listed(steps), expected, "set traffic_steps: []")
+    name = "watch_step_seconds" if "watch_step_seconds" in values else "watch_seconds"
+    if number_of(values.get(name)) == 0:
+        expected = "more than 0, because the watch is the gate between the traffic_steps"
+        yield Complaint(name, "0", expected, "set watch_step_seconds, or traffic_steps: []")
+
+
+def _listed(numbers: typing.Sequence[object]) -> str:
+    return f"[{', '.join(map(str, numbers))}]"[:80]
 
 
 def _secrets(values: Values) -> typing.Iterator[Complaint]:

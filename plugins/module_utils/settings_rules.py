@@ -16,6 +16,7 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     APP_NAME,
     ARTIFACT,
     BASE_URL,
+    COOKIE,
     COUNT_OR_SHARE,
     FILE,
     FILE_OR_NOTHING,
@@ -80,6 +81,8 @@ RULES: dict[str, Rule] = {
     "traffic_url": BASE_URL,
     "traffic_min_available": whole(1, 10_000),
     "traffic_wait": SECONDS,
+    "traffic_steps.*": whole(1, 99, " of per cent"),
+    "traffic_share_cookie": COOKIE,
     "database_directory": INSIDE,
     "database_python": FILE,
     "database_run_as": USER_OR_NOTHING,
@@ -105,6 +108,7 @@ RULES: dict[str, Rule] = {
     "verify_paths.*": URL_PATH,
     "watch_seconds": number(0, A_WEEK, " of seconds"),
     "watch_slice_seconds": SOME_SECONDS,
+    "watch_step_seconds": number(0, A_WEEK, " of seconds"),
     "watch_access_log": FILE,
     "watch_probe_paths.*": URL_PATH,
     "watch_probe_rate": number(0, 50),
@@ -112,6 +116,7 @@ RULES: dict[str, Rule] = {
     "watch_max_error_rate": number(0, 1),
     "watch_max_p95_ms": above_zero(1000 * A_DAY, " of milliseconds"),
     "watch_min_requests": whole(0, 1_000_000_000),
+    "watch_max_slowdown": number(0, 1000),
     "revert_wait": SECONDS,
     "release_max_surge": COUNT_OR_SHARE,
     "release_max_unavailable": COUNT_OR_SHARE,
@@ -147,6 +152,8 @@ SAME_EVERYWHERE = frozenset(
         "release_state_host",
         "release_strategy",
         "release_version",
+        "traffic_share_cookie",
+        "traffic_steps",
     }
 )
 """Settings of the run, not of a host: the plan is made once, so they may not differ between hosts."""

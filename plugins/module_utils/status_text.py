@@ -9,7 +9,7 @@ import time
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.observed import Facts, Observed
 from ansible_collections.baton.release.plugins.module_utils.plan_rollback import plan_rollback
-from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, SLOTS
+from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, SLOTS, other
 
 __all__ = ["describe_status"]
 
@@ -17,6 +17,7 @@ LABEL_WIDTH = 10
 RUNS_SHOWN = 8
 WAY_BACK = {
     "hot": "runs in {slot}",
+    "share": "is live in {slot}; the share of the clients in the other slot is taken back",
     "stay": "is live in {slot} already; a run was interrupted before traffic moved, or after it came back",
 }
 
@@ -24,7 +25,10 @@ WAY_BACK = {
 def describe_status(observed: Observed, *, app_name: str, schema: Facts, now: float) -> str:
     """Return the table: traffic, slots, installed releases, schema, lock, the way back and the last runs."""
     rows: list[tuple[str, str]] = [
-        *_labelled("traffic", [_traffic(name, one, observed) for name, one in observed.balancers.items()]),
+        *_labelled(
+            "traffic",
+            [*(_traffic(name, one, observed) for name, one in observed.balancers.items()), *_disagreement(observed)],
+        ),
         *_labelled("slots", _slots(observed)),
         *_labelled("installed", _installed(observed)),
         ("schema", _schema(schema)),
@@ -52,8 +56,23 @@ def _traffic(name: str, one: Facts, observed: Observed) -> str:
         )
     if live not in SLOTS:
         return f"{name}: nothing is live"
-    pool = one["pools"][live]
-    return f"{name}: {live} ({observed.version(live) or 'different versions'}), {len(pool['up'])} of {len(pool['servers'])} servers up"
+    share = f"; {one['share']} % of the clients reach {_pool(other(live), one, observed)}" if one.get("share") else ""
+    return f"{name}: {_pool(live, one, observed)}{share}"
+
+
+def _pool(slot: str, one: Facts, observed: Observed) -> str:
+    pool = one["pools"][slot]
+    return f"{slot} ({observed.version(slot) or 'different versions'}), {len(pool['up'])} of {len(pool['servers'])} servers up"
+
+
+def _disagreement(observed: Observed) -> list[str]:
+    """Say that the load balancers that answered do not send the same share of the clients to the slot that is not live."""
+    shares = {int(one.get("share", 0)) for one in observed.balancers.values() if "lost" not in one}
+    return (
+        ["the load balancers disagree about the share; the release, run again, or rollback.yml mends that"]
+        if len(shares) > 1
+        else []
+    )
 
 
 def _version_on(observed: Observed, host: str, slot: str) -> str:
@@ -118,7 +137,9 @@ def _way_back(observed: Observed) -> str:
         plan = plan_rollback(observed)
     except BatonError as error:
         return f"none. {error}"
-    where = WAY_BACK.get(plan.mode, "is installed and would be staged in {slot}").format(slot=plan.target_slot)
+    where = WAY_BACK.get(
+        "share" if plan.shares and plan.mode == "stay" else plan.mode, "is installed and would be staged in {slot}"
+    ).format(slot=plan.target_slot)
     return f"{plan.mode}: {plan.version} {where}"
 
 

@@ -69,7 +69,7 @@ class Wanted:
     seats: typing.Mapping[str, str] = field(default_factory=dict)
     """For ``mixed``: the slot, or ``out``, of the hosts that change; every other host keeps what it has."""
     min_up: int = 1
-    """Servers that the balancer must report up among those that get traffic then; 0 asks nothing."""
+    """Servers that the balancer must report up among those that get traffic then, in each slot that has a share; 0 asks nothing."""
     wait: float = 15.0
     """Seconds for them to be up."""
     drain: float = 0.0
@@ -129,6 +129,7 @@ def switch(
 
 def _after(before: Routing, wanted: Wanted) -> Routing:
     if wanted.slot == MIXED:
+        _refuse_share(before)
         return Routing(MIXED, seats.seated(before.seats, wanted.seats))
     if wanted.share == WHOLE:
         return Routing(wanted.slot)
@@ -138,8 +139,21 @@ def _after(before: Routing, wanted: Wanted) -> Routing:
             expected=f"{other(wanted.slot)}, so that {wanted.share} % of the clients can reach {wanted.slot}",
             fix="somebody else has switched; look at status.yml, and run again to plan from what is live now",
             live=before.live,
+            share=before.share,
         )
     return Routing(before.live, before.seats, wanted.share)
+
+
+def _refuse_share(before: Routing) -> None:
+    """Refuse to begin a rolling update beside a share: then nobody could say any more who reaches what."""
+    if before.share:
+        raise BatonError(
+            found=f"{before.share} % of the clients reach {other(before.live)}, while {before.live} is live",
+            expected="no share of the clients in the other slot when a rolling update begins",
+            fix=f"take the share back first (slot {other(before.live)}, share 0), or run rollback.yml",
+            live=before.live,
+            share=before.share,
+        )
 
 
 def _refuse_unexpected(before: Routing, wanted: Wanted, directory: Path, token: int | None) -> None:
@@ -151,6 +165,7 @@ def _refuse_unexpected(before: Routing, wanted: Wanted, directory: Path, token: 
         expected=f"{wanted.expected} to be live when it is switched to {wanted.slot}",
         fix="somebody else has switched; look at status.yml, and run again to plan from what is live now",
         live=before.live,
+        share=before.share,
     )
 
 
@@ -170,32 +185,39 @@ def _await_up(balancer: Balancer, wanted: Wanted) -> seats.Pools:
         pools = balancer.pools()
         if wanted.min_up == 0 and wanted.slot != MIXED:
             return pools or {}
-        serving, required = ([], set[str]()) if pools is None else _serving(balancer, wanted, pools)
-        up = [server for server in serving if any(server in pool["up"] for pool in (pools or {}).values())]
-        if pools is not None and len(up) >= wanted.min_up and required <= {*up}:
+        serving, required = ({}, set[str]()) if pools is None else _serving(balancer, wanted, pools)
+        every = {server for pool in (pools or {}).values() for server in pool["up"]}
+        up = {where: [server for server in servers if server in every] for where, servers in serving.items()}
+        short = [where for where in serving if len(up[where]) < wanted.min_up]
+        missing = sorted(required - every)
+        if pools is not None and not short and not missing:
             return pools
         if time.monotonic() >= deadline:
-            seen = "the load balancer does not answer" if pools is None else f"it reports {up or 'no server'} up"
-            missing = sorted(required - {*up})
+            where = next(iter([*short, *serving]), wanted.slot)
+            seen = "the load balancer does not answer" if pools is None else f"it reports {up[where] or 'no server'} up"
+            now = balancer.routing(pools or {})
             raise BatonError(
-                found=f"{seen} of {serving} that would serve in {wanted.slot}",
+                found=f"{seen} of {serving.get(where, [])} that would serve in {where}",
                 expected=f"at least {wanted.min_up} servers up within {wanted.wait:g} s before traffic moves there"
                 + (f", and among them {', '.join(missing)}" if missing else ""),
                 fix="nothing was switched; look at the health of these servers as the load balancer sees it, and at its own log",
                 pools=pools or {},
-                live=balancer.routing(pools or {}).live,
+                live=now.live,
+                share=now.share,
             )
         time.sleep(POLL_SECONDS)
 
 
-def _serving(balancer: Balancer, wanted: Wanted, pools: seats.Pools) -> tuple[list[str], set[str]]:
-    """Return the servers that get traffic when this is done, and those of them that are new."""
+def _serving(balancer: Balancer, wanted: Wanted, pools: seats.Pools) -> tuple[dict[str, list[str]], set[str]]:
+    """Return for each slot (or ``mixed``) that gets traffic when this is done its servers, and those of all that are new."""
     if wanted.slot in SLOTS:
-        return list(pools.get(wanted.slot, {}).get("servers", ())), set()
+        slots = [wanted.slot] if wanted.share else []
+        slots += [other(wanted.slot)] if wanted.share < WHOLE else []
+        return {slot: list(pools.get(slot, {}).get("servers", ())) for slot in slots}, set()
     before = balancer.routing(pools).seats
     after = seats.seated(before, wanted.seats)
     serving = seats.servers_in(after, pools)
-    return list(serving.values()), {serving[host] for host in serving if after[host] != before[host]}
+    return {MIXED: list(serving.values())}, {serving[host] for host in serving if after[host] != before[host]}
 
 
 def _left(before: Routing, after: Routing, pools: seats.Pools) -> set[str]:

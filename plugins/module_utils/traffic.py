@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
-__all__ = ["Limits", "Request", "Slice", "Tally", "judge", "nearest_rank", "wilson_lower"]
+__all__ = ["Limits", "Request", "Slice", "Tally", "judge", "nearest_rank", "percentage", "wilson", "wilson_lower"]
 
 _Z = 1.959964  # 95 % of the normal distribution lie within so many standard deviations
 _CERTAIN_ERRORS = 2
@@ -45,6 +45,8 @@ class Limits(typing.NamedTuple):
     max_error_rate: float
     max_p95_ms: float
     min_requests: int
+    max_slowdown: float = 0.0
+    """Times the 95th percentile of a slot that answers at the same time; 0 for no limit."""
 
 
 @dataclass
@@ -172,6 +174,10 @@ class Slice:
         count = len(self._latencies)
         return count >= max(at_least, 1) and count - self._slow < _rank(95, count)
 
+    def p95_ms(self) -> float | None:
+        """Return the exact 95th percentile in milliseconds; None without any latency."""
+        return _rounded(nearest_rank(sorted(self._latencies), 95))
+
     def as_result(self) -> dict[str, typing.Any]:
         """Return what a module says of it, with exact percentiles."""
         latencies = sorted(self._latencies)
@@ -188,12 +194,18 @@ def nearest_rank(ordered: typing.Sequence[float], percent: int) -> float | None:
 
 def wilson_lower(errors: int, requests: int) -> float:
     """Return the lower end of the 95 % Wilson interval for an error rate, 0 to 1: the true rate is hardly below it."""
+    return wilson(errors, requests)[0]
+
+
+def wilson(errors: int, requests: int) -> tuple[float, float]:
+    """Return both ends of that interval; without requests it is 0 to 1."""
     if not requests:
-        return 0.0
+        return 0.0, 1.0
     rate, square = errors / requests, _Z * _Z
     middle = rate + square / (2 * requests)
     spread = _Z * math.sqrt(rate * (1 - rate) / requests + square / (4 * requests * requests))
-    return max(0.0, (middle - spread) / (1 + square / requests))
+    bottom = 1 + square / requests
+    return max(0.0, (middle - spread) / bottom), min(1.0, (middle + spread) / bottom)
 
 
 def judge(current: Slice, before: Tally, limits: Limits, *, slot: str, ended: bool) -> tuple[str, str, str]:

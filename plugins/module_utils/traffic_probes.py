@@ -32,7 +32,14 @@ class Probes:
     """
 
     def __init__(
-        self, *, url: str | None, paths: typing.Sequence[str], rate: float, timeout: float, host: str | None
+        self,
+        *,
+        url: str | None,
+        paths: typing.Sequence[str],
+        rate: float,
+        timeout: float,
+        host: str | None,
+        cookie: str | None = None,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -42,6 +49,7 @@ class Probes:
             rate: probes a second; 0 for none.
             timeout: seconds for one probe, from connecting to the last byte.
             host: the Host header; None for what ``url`` says.
+            cookie: the Cookie header; None for none.
 
         Raises:
             BatonError: an address cannot be used, or the rate is not one.
@@ -50,7 +58,8 @@ class Probes:
             raise BatonError(
                 found=f"probe_rate {rate:g}", expected=f"0 to {_FASTEST:g} requests a second", fix="correct the option"
             )
-        headers = {"User-Agent": AGENT, **({"Host": host} if host else {})}
+        given = {"Host": host, "Cookie": cookie}
+        headers = {"User-Agent": AGENT, **{name: value for name, value in given.items() if value}}
         self._endpoints = [
             parse_endpoint(path, url=f"{(url or '').rstrip('/')}{path}", headers=headers) for path in paths if url
         ]

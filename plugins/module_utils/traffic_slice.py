@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import time
 import typing
-from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.traffic import Slice, Tally, judge
+from ansible_collections.baton.release.plugins.module_utils.traffic_comparison import compare
 from ansible_collections.baton.release.plugins.module_utils.traffic_probes import AGENT
 
 if typing.TYPE_CHECKING:
@@ -77,12 +77,13 @@ _BLIND_PROBES = 3
 class _Watch:
     """What one slice has seen, and what the watch had counted before it."""
 
-    def __init__(self, slot: str, limits: Limits, before: Tally) -> None:
+    def __init__(self, slot: str, limits: Limits, before: Tally, *, compared: bool) -> None:
         self.slot = slot
+        self.compared = compared
         self.before = before
         self.limits = limits
         self.current = Slice(limits.max_p95_ms)
-        self.others: dict[str, Counter[str]] = {}
+        self.others: dict[str, Slice] = {}
         self.unlabelled = 0
 
     def see(self, log: AccessLog, probes: Probes) -> None:
@@ -92,15 +93,17 @@ class _Watch:
             self.current.add(failure)
 
     def judge(self, *, ended: bool) -> tuple[str, str, str]:
-        return judge(self.current, self.before, self.limits, slot=self.slot, ended=ended)
+        verdict = judge(self.current, self.before, self.limits, slot=self.slot, ended=ended)
+        if self.compared and ended and verdict[0] != "breach":
+            found, expected = compare(self.slot, self.current, self.others, self.limits)
+            return ("breach", found, expected) if found else verdict
+        return verdict
 
     def _count(self, request: Request) -> None:
         if request.slot == self.slot:
             self.current.add(request)
         elif request.slot is not None:
-            other = self.others.setdefault(request.slot, Counter(requests=0, errors=0))
-            other["requests"] += request.outcome != "left"
-            other["errors"] += request.outcome == "error"
+            self.others.setdefault(request.slot, Slice(self.limits.max_p95_ms)).add(request)
         else:
             self.unlabelled += 1
             if request.outcome == "error":
@@ -118,6 +121,7 @@ def watch(
     probes: Probes,
     slot: str,
     limits: Limits,
+    compared: bool,
     seconds: float,
     fail_on_breach: bool,
     check_mode: bool,
@@ -133,6 +137,7 @@ def watch(
         probes: requests of our own.
         slot: whose answers are judged.
         limits: what they may be like.
+        compared: whether the slot is also judged by the other one.
         seconds: how long; a slice in which probes hang is longer by their timeout at most.
         fail_on_breach: whether a breach is an error.
         check_mode: look at nothing.
@@ -140,7 +145,7 @@ def watch(
     Raises:
         BatonError: the limits are breached, or the log does not show what it should.
     """
-    seen = _Watch(slot, limits, Tally.from_result(totals) if totals else Tally())
+    seen = _Watch(slot, limits, Tally.from_result(totals) if totals else Tally(), compared=compared)
     if check_mode:
         return _result(seen, "inconclusive", cursor=dict(cursor or {}), probes=probes, gap=False)
     log = DRIVERS[driver](Path(access_log), cursor=cursor, match=match, own_agent=AGENT)
@@ -209,12 +214,18 @@ def _result(
         "totals": (seen.before + seen.current.tally).as_result(),
         "cursor": cursor,
         "gap": gap,
-        "other_slots": {slot: dict(counts) for slot, counts in sorted(seen.others.items())},
+        "other_slots": {
+            slot: {"requests": other.tally.requests, "errors": other.tally.errors, "p95_ms": other.p95_ms()}
+            for slot, other in sorted(seen.others.items())
+        },
         "unlabelled": seen.unlabelled,
         "probes": {"sent": probes.sent, "answered": probes.answered, "failed": probes.failed},
         "first_error_at": None if first is None else datetime.fromtimestamp(first, tz=timezone.utc).isoformat(),
         "seconds": current["seconds"],
-        "line": _line(seen.slot, current),
+        "line": "; ".join(
+            _line(slot, one.as_result())
+            for slot, one in ((seen.slot, seen.current), *(sorted(seen.others.items()) if seen.compared else ()))
+        ),
     }
 
 

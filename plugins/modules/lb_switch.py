@@ -53,9 +53,14 @@ options:
   share:
     description:
       - Per cent of the clients that reach O(slot), for O(state=live). Below 100 the slot that is live stays live for the others, so it
-        has to be the other one; a client stays where it is while the share grows.
-      - The drivers V(haproxy) and V(nginx) support only V(0) and V(100).
-      - V(0) takes what the slot had of them.
+        has to be the other one.
+      - V(0) takes back what the slot had of them; so does the live slot as O(slot). Either way, and with V(100), all clients move at one
+        instant.
+      - While there is a share, the load balancer gives each client a number from 0 to 99 in a session cookie (HttpOnly, SameSite=Lax; role
+        haproxy or caddy), and those below the share reach O(slot). So a client stays where it is, and nobody moves back while the share
+        grows. A client that keeps no cookies draws a number at each request. On several load balancers the same number means the same.
+      - Like the live slot, it changes without a reload, and survives reloads and restarts.
+      - The driver V(nginx) supports only V(0) and V(100).
     type: int
     default: 100
   seats:
@@ -72,7 +77,8 @@ options:
     choices: [blue, green, mixed, none]
   min_up:
     description:
-      - How many of the servers that get traffic then the load balancer itself must report up before it is switched.
+      - How many of the servers that get traffic then the load balancer itself must report up before it is switched; with a share, in
+        each of the two slots.
       - A server that is new among the seats must be up in any case.
       - V(0) asks nothing, for an emergency in which the other slot is certain to be worse.
     type: int
@@ -123,6 +129,17 @@ EXAMPLES = r"""
     state_dir: /var/lib/baton/shop
     preview: {blue: "http://127.0.0.1:8081", green: "http://127.0.0.1:8082"}
     slot: green
+    expected: blue
+    min_up: 3
+    token: "{{ lock.lease.token }}"
+
+- name: Have every twentieth client reach green, while blue stays live for the others
+  baton.release.lb_switch:
+    app_name: shop
+    state_dir: /var/lib/baton/shop
+    preview: {blue: "http://127.0.0.1:8081", green: "http://127.0.0.1:8082"}
+    slot: green
+    share: 5
     expected: blue
     min_up: 3
     token: "{{ lock.lease.token }}"

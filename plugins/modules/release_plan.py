@@ -51,6 +51,13 @@ options:
       - With O(max_surge=0) each host is drained, and its old version stopped, before the new one starts there.
     type: str
     default: "0"
+  traffic_steps:
+    description:
+      - For O(strategy=blue_green) the per cents of the clients that reach the version one after the other before all of them do, each
+        larger than the one before. Empty for all at once, as it is in a rollback in any case.
+    type: list
+    elements: int
+    default: []
   migrator:
     description: The app host that migrates the schema; empty for no migration.
     type: str

@@ -72,6 +72,11 @@ options:
   probe_host:
     description: Host header of the probes. By default, that of O(url).
     type: str
+  probe_cookie:
+    description:
+      - Cookie header of the probes. While O(slot) has only a share of the clients, a cookie with the number 0, such as V(baton_share=0),
+        has all of them answered by O(slot).
+    type: str
   probe_rate:
     description: Probes a second, at most 50. With V(0), none are sent.
     type: float
@@ -99,6 +104,20 @@ options:
     description: With fewer requests in the whole watch, the verdict is V(inconclusive), unless they failed.
     type: int
     default: 20
+  compare:
+    description:
+      - Whether O(slot) is also judged by the other slot where both answer at the same time, at the end of the slice. Each must have
+        O(min_requests) requests in it.
+      - It is a breach when at least two requests have failed and the 95 % Wilson intervals of both error rates do not meet, or when O(slot)
+        is slower than O(max_slowdown) allows.
+    type: bool
+    default: false
+  max_slowdown:
+    description:
+      - For O(compare), how many times the 95th percentile of the other slot that of O(slot) may be. With V(0), it may be any.
+      - Below a tenth of O(max_p95_ms) it may be any, too, and with less than five times O(min_requests) in either slot.
+    type: float
+    default: 2
   fail_on_breach:
     description: Whether a breach makes the task fail.
     type: bool
@@ -204,10 +223,10 @@ gap:
   type: bool
   returned: always, when the log was there
 other_slots:
-  description: How many requests other slots answered, and how many of them failed.
+  description: How many requests other slots answered, how many of them failed, and their exact 95th percentile in milliseconds.
   type: dict
   returned: always, when the log was there
-  sample: {blue: {requests: 3, errors: 0}}
+  sample: {blue: {requests: 3, errors: 0, p95_ms: 8.1}}
 unlabelled:
   description: Requests that no slot answered, such as redirects of the balancer itself.
   type: int
@@ -237,6 +256,7 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     A_DAY,
     FILE,
+    ONE_LINE,
     SECONDS,
     SOME_SECONDS,
     above_zero,
@@ -255,7 +275,10 @@ RULES = {
     "max_error_rate": number(0, 1),
     "max_p95_ms": above_zero(1000 * A_DAY, " of milliseconds"),
     "min_requests": whole(0, 1_000_000_000),
+    "max_slowdown": number(0, 1000),
+    "probe_cookie": ONE_LINE,
 }
+LIMITS = ("max_error_rate", "max_p95_ms", "min_requests", "max_slowdown")
 
 
 def main() -> None:
@@ -272,11 +295,14 @@ def main() -> None:
             "url": {"type": "str"},
             "probe_paths": {"type": "list", "elements": "str", "default": ["/"]},
             "probe_host": {"type": "str"},
+            "probe_cookie": {"type": "str"},
             "probe_rate": {"type": "float", "default": 5.0},
             "probe_timeout": {"type": "float", "default": 2.0},
             "max_error_rate": {"type": "float", "default": 0.01},
             "max_p95_ms": {"type": "float", "default": 1000.0},
             "min_requests": {"type": "int", "default": 20},
+            "compare": {"type": "bool", "default": False},
+            "max_slowdown": {"type": "float", "default": 2.0},
             "fail_on_breach": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
@@ -296,9 +322,11 @@ def main() -> None:
                 rate=options["probe_rate"],
                 timeout=options["probe_timeout"],
                 host=options["probe_host"],
+                cookie=options["probe_cookie"],
             ),
             slot=options["slot"],
-            limits=Limits(options["max_error_rate"], options["max_p95_ms"], options["min_requests"]),
+            limits=Limits(*(options[name] for name in LIMITS)),
+            compared=options["compare"],
             seconds=options["seconds"],
             fail_on_breach=options["fail_on_breach"],
             check_mode=module.check_mode,

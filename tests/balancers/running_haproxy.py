@@ -21,7 +21,7 @@ from ansible_collections.baton.release.plugins.module_utils.switch import Wanted
 
 from tests.balancers.backends import Backend
 
-__all__ = ["HOSTS", "RunningHAProxy"]
+__all__ = ["HOSTS", "SLOTS", "RunningHAProxy", "free_ports"]
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "roles/haproxy/templates/haproxy.cfg.j2"
 HOSTS = ("app1", "app2")
@@ -39,7 +39,7 @@ class RunningHAProxy:
         self.state.mkdir()
         self.master, self.stats = directory / "m.sock", directory / "s.sock"
         self.backends = {(host, slot): Backend(host, slot) for host in HOSTS for slot in SLOTS}
-        self.public, self.blue, self.green = (f"127.0.0.1:{port}" for port in _free_ports(3))
+        self.public, self.blue, self.green = (f"127.0.0.1:{port}" for port in free_ports(3))
         self.url = f"http://{self.public}"
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,6 +54,7 @@ class RunningHAProxy:
             "haproxy_preview": {"blue": self.blue, "green": self.green},
             "haproxy_socket": self.stats,
             "haproxy_state_dir": self.state,
+            "haproxy_share_cookie": "baton_share",
             "haproxy_user": "",
             "haproxy_group": "",
             "haproxy_timeout": 60,
@@ -167,7 +168,8 @@ def ask(connection: http.client.HTTPConnection, path: str = "/") -> tuple[int, s
     return response.status, response.getheader("X-Slot") or "", response.getheader("X-Instance") or ""
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listened on a moment ago."""
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [listener.getsockname()[1] for listener in listeners]

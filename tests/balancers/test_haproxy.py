@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import balancer_haproxy, haproxy_socket
-from ansible_collections.baton.release.plugins.module_utils.balancers import balancer
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime
 
@@ -335,12 +334,3 @@ def test_a_socket_that_one_may_not_use_is_named(haproxy: RunningHAProxy) -> None
             haproxy.balancer().pools()
     finally:
         os.seteuid(0)
-
-
-def test_a_share_is_refused() -> None:
-    options = {"driver": "haproxy", "admin": None, "app_name": "shop", "state_dir": "/nowhere", "share": 5}
-    with pytest.raises(BatonError, match="does not support"):
-        balancer(options)
-    assert balancer({**options, "share": 100}) == balancer_haproxy.HAProxy(
-        Path("/run/haproxy-master.sock"), "shop", Path("/nowhere")
-    )

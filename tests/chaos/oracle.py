@@ -190,6 +190,8 @@ class Examination:
             problems.append(f"{', '.join(truth.served)} is served, not {wanted}")
         if truth.versions(truth.live) != {wanted}:
             problems.append(f"{truth.live} is live and answers with {truth.versions(truth.live)}")
+        if truth.share:
+            problems.append(f"{truth.share} % of the clients still reach the other slot")
         if truth.lease[1] and self.scene.history()[0]["outcome"] == "unfinished":
             problems.append(f"{truth.lease[1]} still holds the lock")
         if self.procedure.goal == "bad" and self.strike.way == "same command" and "reverted. " not in played.output:

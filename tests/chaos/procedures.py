@@ -28,10 +28,12 @@ class Procedure:
 
 
 IN_PLACE = {"release_strategy": "rolling", "release_max_surge": 0, "release_max_unavailable": 1}
+STEPS = {"traffic_steps": [30, 60], "watch_max_slowdown": 0}
 # To strike at another one, add a line.
 PROCEDURES = (
     Procedure("release", "new"),
     Procedure("release of a bad version", "bad"),
+    Procedure("release in steps", "new", STEPS),
     Procedure("hot rollback", "hot"),
     Procedure("warm rollback", "warm"),
     Procedure("rolling release, with surge", "new", {"release_strategy": "rolling"}),

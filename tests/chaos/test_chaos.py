@@ -27,6 +27,7 @@ DANGEROUS = (
     ("release", "Switch"),
     ("release", "Measure slice 1"),
     ("release", "Write down how it ended"),
+    ("release in steps", "Have 60 % of the clients reach the version"),
     ("hot rollback", "Switch"),
     ("release of a bad version", "Switch back, from whatever is live"),
 )

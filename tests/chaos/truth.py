@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
-from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
+from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, other
 
 from tests.e2e.environment import APP_HOSTS, Environment
 
@@ -28,6 +28,8 @@ class Truth:
     """(host, slot, version) of each slot that answers."""
     seats: tuple[tuple[str, str], ...]
     """(host, slot) of the servers that a rolling update under way has traffic at; the slot is "out" for a host without one."""
+    share: int
+    """Per cent of the clients that reach the other slot."""
     lease: tuple[int, str]
     """Its token, and who holds it."""
 
@@ -35,6 +37,15 @@ class Truth:
         """Return the versions that answer in ``slot``; "" for a host where none does."""
         found = {host: version for host, its, version in self.answering if its == slot}
         return {found.get(host, "") for host in APP_HOSTS}
+
+    @property
+    def beside(self) -> str:
+        """What status.yml has to say of a share in the slot that is not live."""
+        if not self.share:
+            return ""
+        versions = self.versions(other(self.live))
+        version = versions.pop() if len(versions) == 1 else "different versions"
+        return f"{self.share} % of the clients reach {other(self.live)} ({version})"
 
     @property
     def traffic(self) -> str:
@@ -59,6 +70,7 @@ def look(shop: Environment) -> Truth:
         served=frozenset(_version(shop.url) for _ in range(ASKED)),
         answering=tuple((host, slot, version) for host, slot, url in places if (version := _version(url))),
         seats=tuple((host, _seat(shop, host, ports[host])) for host in APP_HOSTS) if live not in SLOTS else (),
+        share=shop.share(),
         lease=(lease["token"], lease["owner"]),
     )
 
@@ -94,6 +106,8 @@ def contradictions(status: str, truth: Truth) -> list[str]:
     ]
     if f"lb1: {truth.traffic}" not in status:
         wrong.append(f"status.yml does not say 'lb1: {truth.traffic}'")
+    if truth.beside not in status or (not truth.beside and "% of the clients reach" in status):
+        wrong.append(f"status.yml does not say {truth.beside or 'that no share is left'!r}")
     token, owner = truth.lease
     lock = f"lease {token} of {owner} since" if owner else f"lock free; lease {token} was the last"
     if lock not in status:

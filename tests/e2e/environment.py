@@ -148,9 +148,9 @@ class Environment:
         assert played.code == 0, played.output
         return played
 
-    def release(self, version: str, **more: Any) -> Played:
+    def release(self, version: str, *arguments: str, **more: Any) -> Played:
         """Release ``version``, whatever comes of it."""
-        return self.play("release", release_version=version, **more)
+        return self.play("release", *arguments, release_version=version, **more)
 
     def status(self) -> str:
         """Return the table of status.yml, its white space made single."""
@@ -158,6 +158,13 @@ class Environment:
 
     def live(self) -> str:
         """Return the live slot, from the load balancer's own file."""
+        return self._word().partition(":")[0]
+
+    def share(self) -> int:
+        """Return the per cent of the clients that reach the other slot, from the same file."""
+        return int(self._word().rpartition(":")[2]) if ":" in self._word() else 0
+
+    def _word(self) -> str:
         path = self.state("lb1") / "live"
         return path.read_text() if path.exists() else "none"
 

@@ -21,6 +21,7 @@ def arguments(**changes: Any) -> dict[str, Any]:
         "strategy": "blue_green",
         "max_surge": "1",
         "max_unavailable": "0",
+        "traffic_steps": [],
         "migrator": "app1",
         "state_host": "lb1",
         "play_hosts": ["lb1", "app1"],

@@ -30,6 +30,8 @@ EVERYWHERE: dict[str, Any] = {
     "traffic_url": "http://lb1.example.com",
     "traffic_admin": "http://127.0.0.1:2019",
     "traffic_preview": {"blue": "http://127.0.0.1:8081", "green": "http://127.0.0.1:8082"},
+    "traffic_steps": [],
+    "traffic_share_cookie": "baton_share",
     "database_migrate": True,
     "secrets_items": {"DATABASE_URL": "shop/database"},
     "plan_action": "release",

@@ -73,6 +73,15 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("app_keep_releases", True, "app_keep_releases", "True (a truth value), expected a whole number"),
     ("app_keep_releases", "010", "app_keep_releases", "a whole number"),
     ("app_keep_releases", 10**400, "app_keep_releases", "a huge number"),
+    ("traffic_steps", [0, 5], "traffic_steps[0]", "a whole number of per cent from 1 to 99"),
+    ("traffic_steps", [5, 100], "traffic_steps[1]", "from 1 to 99"),
+    ("traffic_steps", [5, 2.5], "traffic_steps[1]", "a whole number"),
+    ("traffic_steps", ["5%"], "traffic_steps[0]", "a whole number"),
+    ("traffic_steps", 5, "traffic_steps", "a list"),
+    ("traffic_share_cookie", "a b", "traffic_share_cookie", "the name of a cookie"),
+    ("traffic_share_cookie", "a}", "traffic_share_cookie", "the name of a cookie"),
+    ("watch_step_seconds", -1, "watch_step_seconds", "from 0 to 604800"),
+    ("watch_max_slowdown", "twice", "watch_max_slowdown", "a number"),
     ("watch_seconds", float("nan"), "watch_seconds", "a finite number"),
     ("watch_seconds", -1, "watch_seconds", "from 0 to 604800"),
     ("watch_seconds", "soon", "watch_seconds", "'soon' (text), expected a number"),
@@ -116,6 +125,7 @@ def test_sound_settings_are_accepted() -> None:
     [
         ("app_keep_releases", "5"),
         ("watch_seconds", "0.5"),
+        ("traffic_steps", ["5", "25"]),
         ("database_migrate", "no"),
         ("release_version", "1.10"),
         ("release_version", "010"),
@@ -157,9 +167,13 @@ def test_what_is_wrong_on_one_host_names_it() -> None:
 
 @pytest.mark.parametrize("name", sorted(SAME_EVERYWHERE & set(SPECS)))
 def test_the_plan_is_made_once_so_its_settings_are_the_same_everywhere(name: str) -> None:
-    value = {"database_migrate": False, "release_strategy": "rolling", "release_sha256": "0" * 64}.get(name, "app2")
-    if name == "plan_action":
-        value = "rollback"
+    value: Any = {
+        "database_migrate": False,
+        "plan_action": "rollback",
+        "release_sha256": "0" * 64,
+        "release_strategy": "rolling",
+        "traffic_steps": [5],
+    }.get(name, "app2")
     found = problems_of({name: value}, on=("app2",))
     assert any("the same on every host" in text for text in found.values()), found
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.plugins.module_utils.settings_of_a_fleet import GROUPS, problems_of
+from tests.unit.plugins.module_utils.settings_of_a_fleet import GROUPS, problems_of, settings
 
 ROLLING = {"release_strategy": "rolling"}
 
@@ -143,6 +143,55 @@ TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...], dict[str, list[str]],
         "traffic_admin",
         "the URL of nginx's listener",
     ),
+    (
+        "steps that do not grow",
+        {"traffic_steps": [25, 5]},
+        ("lb1",),
+        GROUPS,
+        "traffic_steps",
+        "found [25, 5], expected per cents of which",
+    ),
+    ("a step twice", {"traffic_steps": [5, 25, 25]}, ("lb1",), GROUPS, "traffic_steps", "larger than the one before"),
+    (
+        "steps of a rolling update",
+        {**ROLLING, "traffic_steps": [5]},
+        ("lb1",),
+        GROUPS,
+        "traffic_steps",
+        "none with release_strategy rolling",
+    ),
+    (
+        "steps with nginx",
+        {"traffic_driver": "nginx", "traffic_admin": "http://127.0.0.1:8083", "traffic_steps": [5]},
+        ("lb1",),
+        GROUPS,
+        "traffic_steps",
+        "none with traffic_driver nginx",
+    ),
+    (
+        "steps without a gate",
+        {"traffic_steps": [5], "watch_step_seconds": 0},
+        ("lb1",),
+        GROUPS,
+        "watch_step_seconds",
+        "the gate between",
+    ),
+    (
+        "steps without any watch",
+        {"traffic_steps": [5], "watch_seconds": 0},
+        ("lb1",),
+        GROUPS,
+        "watch_seconds",
+        "the gate between",
+    ),
+    (
+        "too many slices of a step",
+        {"watch_step_seconds": 604800, "watch_slice_seconds": 1},
+        ("lb1",),
+        GROUPS,
+        "watch_slice_seconds",
+        "10,000 slices of watch_step_seconds",
+    ),
     ("no file of secrets", {"secrets_store": "file", "secrets_path": ""}, ("app1",), GROUPS, "secrets_path", "set it"),
 ]  # fmt: skip - one row, one line
 
@@ -167,6 +216,10 @@ def test_what_does_not_go_together_is_said(
         pytest.param({}, (), {**GROUPS, "lb": ["lb1", "app1"]}, id="in both groups, ports apart"),
         pytest.param({**ROLLING, "release_max_surge": "50%"}, ("app1", "app2", "lb1"), GROUPS, id="half of them"),
         pytest.param({"release_max_surge": 0, "release_max_unavailable": 0}, ("app1",), GROUPS, id="not rolling"),
+        pytest.param(
+            {"traffic_steps": [1, 99], "watch_step_seconds": 1}, tuple(settings()), GROUPS, id="steps that grow"
+        ),
+        pytest.param({"traffic_steps": [], "watch_step_seconds": 0}, ("lb1",), GROUPS, id="no steps, no gate"),
         pytest.param({"ansible_connection": "local"}, ("app1",), GROUPS, id="one of them is this machine"),
         pytest.param({"app_slots": None}, ("lb1",), GROUPS, id="slots where no app runs"),
     ],

@@ -140,3 +140,63 @@ def test_a_record_that_disagrees_with_the_file_is_not_believed(tmp_path: Path) -
     change(tmp_path, "green")
     (tmp_path / "live").write_text("blue")  # a switch that was cut off after its record was written
     assert observe(BOTH_UP.at(tmp_path), tmp_path)["previous"] == "none"
+
+
+def test_a_share_leaves_the_slot_live_and_comes_back_to_nothing(tmp_path: Path) -> None:
+    change(tmp_path, "blue")
+    result = change(tmp_path, "green", "blue", share=25)
+    assert (result["changed"], result["live"], result["share"]) == (True, "blue", 25)
+    assert (tmp_path / "live").read_text() == "blue:green:25"
+    assert observe(BOTH_UP.at(tmp_path), tmp_path)["share"] == 25
+    assert "25 % of the clients" in result["diff"]["after"]
+    assert change(tmp_path, "green", "blue", share=0)["changed"]
+    assert (tmp_path / "live").read_text() == "blue"
+    change(tmp_path, "green", "blue", share=50)
+    assert change(tmp_path, "green", "blue")["live"] == "green"
+    assert ((tmp_path / "live").read_text(), observe(BOTH_UP.at(tmp_path), tmp_path)["previous"]) == ("green", "blue")
+
+
+def test_two_balancers_that_disagree_about_the_share_agree_after_either_way_out(tmp_path: Path) -> None:
+    one, two = tmp_path / "lb1", tmp_path / "lb2"
+    for wanted, slot in ((Wanted("blue"), "blue"), (Wanted("green"), "green")):
+        for directory, share in ((one, 25), (two, 5)):
+            change(directory, "blue")
+            change(directory, "green", "blue", share=share)
+        results = [BOTH_UP.switch(directory, wanted) for directory in (one, two)]
+        assert [(result["live"], result["share"]) for result in results] == [(slot, 0)] * 2
+
+
+def test_both_slots_must_be_up_for_a_share_and_one_of_them_for_none(tmp_path: Path) -> None:
+    change(tmp_path, "blue")
+    half = pool("a:1", "b:1")
+    half["blue"]["servers"], half["green"]["servers"] = ["a:1", "b:1"], ["c:1", "d:1"]
+    with pytest.raises(BatonError, match="that would serve in green"):
+        Pools(half).switch(tmp_path, Wanted("green", share=5, min_up=2, wait=0))
+    change(tmp_path, "green", share=5)
+    with pytest.raises(BatonError, match="that would serve in green") as refusal:
+        Pools(half).switch(tmp_path, Wanted("green", share=25, min_up=2, wait=0))
+    assert (refusal.value.details["live"], refusal.value.details["share"]) == ("blue", 5)
+    half["blue"], half["green"] = half["green"], half["blue"]
+    with pytest.raises(BatonError, match="that would serve in blue"):
+        Pools(half).switch(tmp_path, Wanted("green", share=25, min_up=2, wait=0))
+    half["blue"], half["green"] = half["green"], half["blue"]
+    assert Pools(half).switch(tmp_path, Wanted("green", share=0, min_up=2, wait=0))["share"] == 0
+
+
+def test_a_share_of_what_is_live_already_or_beside_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BatonError, match="none is live"):
+        change(tmp_path, "green", share=5)
+    change(tmp_path, "green")
+    with pytest.raises(BatonError, match="blue, so that 5 % of the clients can reach green"):
+        change(tmp_path, "green", share=5)
+
+
+def test_a_rolling_update_never_begins_beside_a_share(tmp_path: Path) -> None:
+    change(tmp_path, "blue")
+    change(tmp_path, "green", share=5)
+    seated = pool("a:1", "b:1")
+    for one in seated.values():
+        one["hosts"] = ["app1", "app2"]
+    with pytest.raises(BatonError, match="5 % of the clients reach green"):
+        Pools(seated).switch(tmp_path, Wanted("mixed", "blue", seats={"app1": "green"}))
+    assert (tmp_path / "live").read_text() == "blue:green:5"

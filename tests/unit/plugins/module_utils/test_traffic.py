@@ -19,6 +19,7 @@ from ansible_collections.baton.release.plugins.module_utils.traffic import (
     percentage,
     wilson_lower,
 )
+from ansible_collections.baton.release.plugins.module_utils.traffic_comparison import compare
 
 LIMITS = Limits(max_error_rate=0.01, max_p95_ms=1000, min_requests=20)
 
@@ -165,3 +166,40 @@ def test_foreign_totals_are_refused(totals: dict[str, object]) -> None:
 )
 def test_percentage(share: float, text: str) -> None:
     assert percentage(share) == text
+
+
+def pair(new: list[tuple[int, str, float | None]], live: list[tuple[int, str, float | None]]) -> tuple[str, str]:
+    return compare("green", counted(*new), {"blue": counted(*live)}, LIMITS._replace(max_slowdown=2))
+
+
+@pytest.mark.parametrize(
+    ("new", "live", "found"),
+    [
+        # errors: at least two, and the intervals apart, although both are below the limit of 1 %
+        ([(3, "error", 5), (497, "ok", 5)], [(9500, "ok", 5)], "3 of 500 requests (0.6 %) failed on green, and 0 of"),
+        ([(1, "error", 5), (499, "ok", 5)], [(9500, "ok", 5)], ""),
+        ([(3, "error", 5), (497, "ok", 5)], [(57, "error", 5), (9443, "ok", 5)], ""),
+        ([(3, "error", 5), (497, "ok", 5)], [(19, "ok", 5)], ""),
+        ([(3, "error", 5), (16, "ok", 5)], [(9500, "ok", 5)], ""),
+        # latency: more than twice, and more than 100 ms
+        ([(100, "ok", 250)], [(100, "ok", 120)], "a 95th percentile of 250 ms on green, and of 120 ms on blue"),
+        ([(100, "ok", 240)], [(100, "ok", 120)], ""),
+        ([(100, "ok", 99)], [(100, "ok", 5)], ""),
+        ([(100, "ok", 101)], [(100, "ok", 5)], "a 95th percentile of 101 ms"),
+        ([(99, "ok", 250)], [(100, "ok", 120)], ""),
+        ([(100, "ok", 250)], [(99, "ok", 120)], ""),
+        ([(100, "ok", 5)], [(100, "ok", 250)], ""),
+    ],
+)
+def test_worse_than_what_is_live(
+    new: list[tuple[int, str, float | None]], live: list[tuple[int, str, float | None]], found: str
+) -> None:
+    said = pair(new, live)
+    assert said[0].startswith(found) if found else said == ("", "")
+
+
+def test_with_nothing_beside_it_a_slot_is_not_compared() -> None:
+    failing = counted((3, "error", 5), (497, "ok", 5))
+    assert compare("green", failing, {}, LIMITS) == ("", "")
+    slow = counted((100, "ok", 900))
+    assert compare("green", slow, {"blue": counted((100, "ok", 5))}, LIMITS) == ("", "")

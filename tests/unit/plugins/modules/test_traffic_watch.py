@@ -177,11 +177,31 @@ def test_other_slots_do_not_count_and_errors_without_a_slot_do(run: Run, log: Pa
     cursor = run()["cursor"]
     append(log, line(500, slot="blue") * 5 + line() * 20 + line(308, slot=None))
     result = run(cursor=cursor)
-    assert result["other_slots"] == {"blue": {"requests": 5, "errors": 5}}
+    assert result["other_slots"] == {"blue": {"requests": 5, "errors": 5, "p95_ms": 5}}
     assert (result["verdict"], result["unlabelled"]) == ("healthy", 1)
     append(log, line(503, slot=None) * 2)
     failed = run(cursor=result["cursor"], totals=result["totals"], fails=True)
     assert failed["slice"]["by_status"] == {"503 without slot": 2}
+
+
+def test_in_a_step_the_slot_is_judged_alone_and_by_what_is_live_beside_it(run: Run, log: Path) -> None:
+    cursor = run()["cursor"]
+    append(log, line() * 300 + line(500, slot="blue") * 30 + line(slot="blue") * 300)
+    result = run(cursor=cursor, compare=True)
+    assert result["verdict"] == "healthy"
+    assert (
+        result["line"]
+        == "green: 300 requests, 0 errors (0.00 %), p95 5 ms; blue: 330 requests, 30 errors (9.09 %), p95 5 ms"
+    )
+    worse = line(500) * 2 + line() * 298 + line(slot="blue") * 6000
+    append(log, worse)
+    assert run(cursor=result["cursor"])["verdict"] == "healthy"
+    failed = run(cursor=result["cursor"], compare=True, fails=True)
+    assert "2 of 300 requests (0.67 %) failed on green, and 0 of 6000 (0.0 %) on blue at the same time" in failed["msg"]
+    append(log, line(ms=300) * 100 + line(slot="blue") * 100)
+    slower = {"cursor": failed["cursor"], "compare": True}
+    assert "expected: at most 2 times that of blue" in run(**slower, fails=True)["msg"].lower()
+    assert run(**slower, max_slowdown=0)["verdict"] == "healthy"
 
 
 def test_only_entries_with_the_wanted_fields_count(run: Run, log: Path) -> None:
@@ -230,6 +250,20 @@ def test_probes_fill_a_window_without_users(run: Run, log: Path) -> None:
     assert result["probes"]["sent"] == result["probes"]["answered"] == len(asked) >= 10
     assert set(asked) == {("/", "shop.test"), ("/a?b", "shop.test")}
     assert result["slice"]["requests"] in (len(asked), len(asked) - 1)  # each once: from the log
+
+
+def test_probes_bring_the_cookie_that_they_are_given(run: Run, log: Path) -> None:
+    cookies = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        cookies.append(handler.headers["Cookie"])
+        fine(handler)
+
+    with balancer(log, answer) as url:
+        run(seconds=0.2, url=url, probe_rate=40, probe_cookie="baton_share=0", min_requests=1)
+        run(seconds=0.1, url=url, probe_rate=40, min_requests=1)
+    assert set(cookies) == {"baton_share=0", None}
+    assert run(probe_cookie="a\nb", fails=True)["msg"].startswith("Found: probe_cookie")
 
 
 def test_probes_that_are_refused_are_errors(run: Run) -> None:
