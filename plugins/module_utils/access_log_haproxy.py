@@ -69,14 +69,14 @@ class HAProxyRing:
     def close(self) -> None:
         """Do nothing: between two looks nothing is open."""
 
-    def read(self) -> typing.Iterator[Request]:
-        """Yield the requests that ended since the last call; none when it comes too soon after it.
+    def read(self, *, last: bool = False) -> typing.Iterator[Request]:
+        """Yield the requests that ended since the last call; none when it comes too soon after it and is not the ``last`` one.
 
         Raises:
             BatonError: HAProxy does not answer any longer.
         """
         began = time.monotonic()
-        if began < self._not_before:
+        if began < self._not_before and not last:
             return
         rings = list(self._rings())
         self._not_before = time.monotonic() + (time.monotonic() - began) * (1 / _SHARE_OF_TIME - 1)

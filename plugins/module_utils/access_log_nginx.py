@@ -80,7 +80,7 @@ class NginxAccessLog:
         """Close the log."""
         self._file.close()
 
-    def read(self) -> typing.Iterator[Request]:
+    def read(self, *, last: bool = False) -> typing.Iterator[Request]:  # noqa: ARG002 - as the protocol has it
         """Yield the requests that were written since the last call.
 
         Raises:

@@ -36,8 +36,8 @@ class AccessLog(typing.Protocol):
     def gap(self) -> bool:
         """Whether entries may have been lost since the cursor."""
 
-    def read(self) -> typing.Iterator[Request]:
-        """Yield the requests since the last call."""
+    def read(self, *, last: bool = False) -> typing.Iterator[Request]:
+        """Yield the requests since the last call; a driver for which that is much work may leave out any but the ``last`` one."""
 
     def close(self) -> None:
         """Let go of the log."""
@@ -86,8 +86,8 @@ class _Watch:
         self.others: dict[str, Slice] = {}
         self.unlabelled = 0
 
-    def see(self, log: AccessLog, probes: Probes) -> None:
-        for request in log.read():
+    def see(self, log: AccessLog, probes: Probes, *, last: bool) -> None:
+        for request in log.read(last=last):
             self._count(request)
         for failure in probes.take():
             self.current.add(failure)
@@ -174,8 +174,9 @@ def _look(seen: _Watch, log: AccessLog, probes: Probes, end: float) -> tuple[str
         now = time.monotonic()
         if now < end:
             probes.launch_due()
-        seen.see(log, probes)
-        if now >= end and (not probes.outstanding or now >= end + probes.timeout + _LOOK_EVERY):
+        ended = now >= end and (not probes.outstanding or now >= end + probes.timeout + _LOOK_EVERY)
+        seen.see(log, probes, last=ended)
+        if ended:
             return seen.judge(ended=True)
         judgement = seen.judge(ended=False)
         if judgement[0] == "breach":

@@ -250,7 +250,7 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
             return {"changed": False, **observe(own, directory)}
     wanted = Wanted(**{name: params[name] for name in WANTED})
     result = switch(own, wanted, state_dir=directory, token=token, check_mode=check_mode)
-    return {**result, "warnings": own.warnings()}
+    return {**result, "told": own.warnings()}
 
 
 def _refuse_bad(params: dict[str, Any]) -> None:
@@ -293,6 +293,8 @@ def main() -> None:
         result = run(module.params, check_mode=module.check_mode)
     except BatonError as error:
         module.fail_json(**error.as_result())
+    for warning in result.pop("told", ()):
+        module.warn(warning)
     module.exit_json(**result)
 
 

@@ -51,6 +51,7 @@ def sliced(nginx: RunningNginx, **more: typing.Any) -> dict[str, typing.Any]:
         "slot": "blue",
         "limits": Limits(0.01, 60_000, 1),
         "seconds": 2,
+        "compared": False,
         "fail_on_breach": False,
         "check_mode": False,
     }

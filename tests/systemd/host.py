@@ -201,7 +201,10 @@ class Host:
         inventory = self.directory / "hosts.yml"
         inventory.write_text(yaml.safe_dump({"all": {"vars": known, "children": groups}}))
         done = subprocess.run(
-            [sys.executable, "-m", "ansible.cli.playbook", "-i", str(inventory), str(ROOT / playbook), *arguments],
+            [
+                *(sys.executable, "-m", "ansible.cli.playbook", "-i", str(inventory), str(ROOT / playbook)),
+                *("--limit", f"localhost,{self.name}", *arguments),
+            ],
             capture_output=True,
             check=False,
             cwd=ROOT,
