@@ -63,7 +63,7 @@ test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many
 
 test-fleet: $(VENV)/.test ## Run the playbooks on hosts with systemd and sshd, as containers (installs an engine as root on Debian)
 	@echo "== Tests on a fleet of hosts with systemd; it is gone afterwards"
-	@$(BIN)/python -m pytest tests/systemd tests/fleet -q --durations=10
+	@$(BIN)/python -m pytest tests/systemd tests/fleet -n 2 --dist loadgroup -q --durations=10
 
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
 	@echo "== The other end of what is supported"
