@@ -17,7 +17,7 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.files import locked, read_json, write_json
 
 from tests import packages
-from tests.fleet.docker import attempt
+from tests.fleet.docker import attempt, docker
 
 HOME = Path(__file__).resolve().parents[2] / ".cache" / "engine"
 LOG, RECORD = HOME / "dockerd.log", HOME / "dockerd.json"
@@ -104,6 +104,16 @@ def _start(say: Say) -> None:
                 found=f"dockerd does not start: {last}", expected="an engine that answers", fix=f"see {LOG}"
             )
         time.sleep(0.3)
+
+
+def stop_idle() -> bool:
+    """End the engine that :func:`ensure` started when no container runs any more; return whether it did.
+
+    Raises:
+        BatonError: it does not end.
+    """
+    with locked(HOME / "lock"):
+        return not docker("ps", "--quiet") and stop()
 
 
 def stop() -> bool:

@@ -19,8 +19,7 @@ __all__ = ["a_fleet"]
 
 @contextmanager
 def a_fleet(shape: Shape, directory: Path) -> Iterator[Fleet]:
-    """Have a fleet in ``directory``, or skip the tests; it is gone afterwards, as is an engine that was started for it."""
-    ran_before = engine.answers()
+    """Have a fleet in ``directory``, or skip the tests; it is gone afterwards, as is an engine that was started from here."""
     try:
         engine.ensure(print)
     except BatonError as error:
@@ -30,5 +29,5 @@ def a_fleet(shape: Shape, directory: Path) -> Iterator[Fleet]:
         yield lifecycle.up(shape, name=name, root=root)
     finally:
         lifecycle.down(name=name, root=root)
-        if not ran_before:
-            engine.stop()
+        # The tests of another fleet may still run.
+        engine.stop_idle()
