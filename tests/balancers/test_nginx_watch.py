@@ -141,6 +141,7 @@ def test_a_request_that_went_elsewhere_is_of_the_slot_that_answered(nginx: Runni
 def test_nothing_is_missed_or_counted_twice_between_readers_and_over_a_rotation(nginx: RunningNginx) -> None:
     nginx.switch("blue", "none")
     nginx.get()
+    nginx.eventually(lambda: "blue" in nginx.log.read_text())
     log = log_of(nginx)
     nginx.get("/404")
     assert [one.status for one in look(log, nginx, 1)] == ["404"]
