@@ -73,7 +73,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         health = 200 if self.backend.healthy else 503
-        self._answer({"/health/ready": health, "/500": 500, "/404": 404}.get(self.path, 200))
+        self._answer({"/health/ready": health, "/500": 500, "/502": 502, "/418": 418, "/404": 404}.get(self.path, 200))
 
     def _chat(self) -> None:
         self.send_response(101)

@@ -77,8 +77,8 @@ class RunningNginx:
             f"daemon off; worker_processes 2; pid {self.directory}/nginx.pid; error_log {self.directory}/error.log;\n"
             + (f"user {account.pw_name} {grp.getgrgid(account.pw_gid).gr_name};\n" if os.geteuid() == 0 else "")
             + "events { worker_connections 512; }\n"
-            # As Debian's own configuration has it, which is the pitfall of switches by files that are tested.
-            + f"http {{ open_file_cache max=1000; access_log off; include {self.directory}/shop.conf; }}\n"
+            # What an administrator may have set for all: the one hides a file that has changed, the other an answer.
+            + f"http {{ open_file_cache max=1000; proxy_intercept_errors on; access_log off; include {self.directory}/shop.conf; }}\n"
         )
 
     def start(self) -> None:

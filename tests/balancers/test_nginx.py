@@ -96,6 +96,16 @@ def test_a_target_is_passed_on_as_the_client_wrote_it(nginx: RunningNginx) -> No
     assert asked == ["/a%2Fb//c/../d?x=%20&y=a+b"]
 
 
+def test_an_answer_of_the_app_is_passed_on_whatever_its_status(nginx: RunningNginx) -> None:
+    nginx.switch("blue", "none")
+    assert [nginx.get(f"/{status}")[:2] for status in (404, 418, 500, 502)] == [
+        (404, "blue"),
+        (418, "blue"),
+        (500, "blue"),
+        (502, "blue"),
+    ]
+
+
 def test_a_link_to_what_nobody_knows_is_answered_by_no_slot_and_named(nginx: RunningNginx) -> None:
     nginx.switch("blue", "none")
     live = nginx.state / "nginx.live"

@@ -142,6 +142,7 @@ def test_a_request_that_went_elsewhere_is_of_the_slot_that_answered(nginx: Runni
 def test_nothing_is_missed_or_counted_twice_between_readers_and_over_a_rotation(nginx: RunningNginx) -> None:
     nginx.switch("blue", "none")
     nginx.get()
+    nginx.eventually(lambda: "blue" in nginx.log.read_text())
     log = log_of(nginx)
     nginx.get("/404")
     assert [one.status for one in look(log, nginx, 1)] == ["404"]
@@ -154,8 +155,8 @@ def test_nothing_is_missed_or_counted_twice_between_readers_and_over_a_rotation(
     nginx.eventually(lambda: nginx.get()[0] == 200 and nginx.log.read_text() != "")
     later = log_of(nginx, log.cursor)
     found = [one.status for one in look(later, nginx, 3)]
-    assert found[0] == "500"
-    assert {*found[1:]} == {"200"}
+    # Two workers write, each in its own time.
+    assert (found.count("500"), {*found}) == (1, {"500", "200"})
     assert not later.gap
     nginx.log.write_text("")
     assert list(later.read()) == []
