@@ -19,6 +19,7 @@ WAYS = {
     "warm": "warm: the retained {version} is staged again in {target}, warmed and proven, then all traffic moves there",
     "resume": "resume: traffic is in {target} already, where {version} runs; what is left is the proof",
     "stay": "stay: {version} is live in {target}; the run that was interrupted has moved nothing, or has come back already",
+    "stay_shared": "stay: {version} is live in {target}; the clients that reach the other slot are taken back",
     "rolling": "rolling: batch after batch, {target} is started and proven on its hosts, then gets their share of the traffic",
     "in_place": "rolling in place: batch after batch, a host is drained, stops {from_version} and starts {version} in {target}",
     "nothing": "nothing: {version} is live in {target} and proven",
@@ -64,6 +65,8 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
 
 
 def _way(plan: Plan) -> str:
+    if plan.mode == "stay" and plan.shares:
+        return "stay_shared"
     if plan.traffic_steps:
         return "hot_steps" if plan.mode == "hot" else "steps"
     if not plan.rolling:

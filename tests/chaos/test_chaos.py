@@ -27,7 +27,7 @@ DANGEROUS = (
     ("release", "Switch"),
     ("release", "Measure slice 1"),
     ("release", "Write down how it ended"),
-    ("release in steps", "Have 60 % of the clients reach the version"),
+    ("release in steps", "Have the version reach a share of the clients, in per cent: 60"),
     ("hot rollback", "Switch"),
     ("release of a bad version", "Switch back, from whatever is live"),
 )

@@ -21,7 +21,7 @@ FEW_EACH = {"watch_max_p95_ms": 5000}
 
 
 def step(share: int) -> str:
-    return f"Have {share} % of the clients reach the version"
+    return f"Have the version reach a share of the clients, in per cent: {share}"
 
 
 def other(slot: str) -> str:
@@ -123,6 +123,7 @@ def test_killed_between_two_steps_there_are_two_other_ways_on(shop: Environment,
         killed = shop.release(version, before=step(50), sabotage=KILL, **STEPS, **FEW_EACH)
         assert killed.code == -9, killed.output
         assert shop.share() == 20
+        running = shop.pids()
         if way == "rollback":
             played, wanted = shop.play("rollback", **STEPS), served
         else:
@@ -133,12 +134,26 @@ def test_killed_between_two_steps_there_are_two_other_ways_on(shop: Environment,
     assert shop.live() == (live if way == "rollback" else other(live))
     assert set(by_version(ledgers[0])) == {served, version, wanted}
     if way == "rollback":
-        # The balancer alone was needed: what had been staged still runs, and nothing was installed.
-        assert not [change for change in played.changed() if "lb1" not in change]
+        # The balancer alone was needed: what had been staged still runs.
+        assert shop.pids() == running
+        assert "the clients that reach the other slot are taken back" in " ".join(played.output.split())
         assert "% of the clients" not in shop.status()
     assert {name for name in shop.pids() if name.endswith(f"shop-{shop.live()}")} == {
         f"{host}/shop-{shop.live()}" for host in APP_HOSTS
     }
+
+
+def test_a_share_that_a_late_worker_moves_after_the_plan_was_made_is_taken_back_too(shop: Environment) -> None:
+    version, live = shop.new_version(), shop.live()
+    late = f"printf %s {live}:{other(live)}:20 > {shop.state('lb1')}/live"
+    fence = "Fence off older runs, and see under the fence that the plan is still true"
+    with nothing_lost(shop, "late"):
+        played = shop.release(version, before=fence, sabotage=late, **FEW_EACH)
+    assert played.code == 0, played.output
+    assert "it is taken back first" not in " ".join(played.output.split())
+    order = [one["task"] for one in played.tasks]
+    assert order.index("Take back the share that an interrupted run has left") < order.index("Install the version")
+    assert (shop.live(), shop.share(), shop.served()["version"]) == (other(live), 0, version)
 
 
 def test_where_no_user_comes_the_probes_find_the_version_whatever_its_share(shop: Environment) -> None:

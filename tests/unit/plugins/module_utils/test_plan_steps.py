@@ -144,6 +144,7 @@ def test_a_rollback_takes_the_share_back_and_goes_no_further(outcome: str, versi
     plan = plan_rollback(stepping({"lb1": 25, "lb2": 5}, outcome), version=version)
     assert (plan.version, plan.mode, plan.target_slot) == ("v1", "stay", "blue")
     assert plan.steps == ["settle", "prove", "switch", "verify"]
+    assert "stay: v1 is live in blue; the clients that reach the other slot are taken back" in text(plan)
 
 
 def test_a_rollback_goes_on_without_a_balancer_that_is_lost() -> None:
