@@ -165,7 +165,10 @@ def test_a_port_that_is_taken_is_said(host: Host) -> None:
     squat = f"import socket, time; s = socket.socket(); s.bind(('', {PORTS['blue']})); s.listen(); time.sleep(60)"
     host.sh("systemd-run", "--quiet", "--unit=squatter", "python3", "-c", squat)
     try:
-        time.sleep(0.5)
+        deadline = time.monotonic() + 30
+        while not host.sh("ss", "-Hltn", f"sport = :{PORTS['blue']}"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         with pytest.raises(RefusedError, match=f"port {PORTS['blue']} of slot blue"):
             host.slot("started")
         assert host.seen()["state"] == "absent"
