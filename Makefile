@@ -63,7 +63,7 @@ test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many
 
 test-fleet: $(VENV)/.test ## Run the playbooks on hosts with systemd and sshd, as containers (installs an engine as root on Debian)
 	@echo "== Tests on a fleet of hosts with systemd; it is gone afterwards"
-	@$(BIN)/python -m pytest tests/systemd tests/fleet -n 2 --dist loadgroup -q --durations=10
+	@$(BIN)/python -m pytest tests/systemd tests/fleet -n 2 --dist loadgroup -q --durations=10; ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended
 
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
 	@echo "== The other end of what is supported"
@@ -77,7 +77,7 @@ bench: $(VENV)/.test ## Measure releases on fleets of 1, 10 and 40 hosts, and wr
 	@$(BIN)/python -m tests.bench $(BENCH) --report docs/bench.md
 
 molecule: $(VENV)/.test ## Test the roles for hosts each alone, with molecule on a fleet of its own
-	@$(BIN)/python -m pytest tests/systemd/test_molecule.py -q
+	@$(BIN)/python -m pytest tests/systemd/test_molecule.py -q; ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended
 
 fleet-up: $(VENV)/.test ## Start a fleet for tests: hosts with systemd and sshd, as containers (installs an engine as root on Debian)
 	@$(BIN)/python -m tests.fleet up

@@ -30,6 +30,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         artifacts = _artifacts(Path(directory))
         figures = [_of_size(number, Path(directory), artifacts) for number in options.hosts]
+    engine.stop_idle()
     command = shlex.join(["python", "-m", "tests.bench", *sys.argv[1:]])
     report = render(figures, command=command, commit=_commit())
     print(report)

@@ -52,6 +52,12 @@ def _down(options: argparse.Namespace) -> int:
     return 0
 
 
+def _idle(_: argparse.Namespace) -> int:
+    if engine.stop_idle():
+        _say("The engine that was started for the fleet has ended")
+    return 0
+
+
 def _doctor(_: argparse.Namespace) -> int:
     findings = doctor.examine()
     for finding in findings:
@@ -86,5 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     for command in (up, down, ssh):
         command.add_argument("--name", default=lifecycle.DEFAULT, help="the name of the fleet (%(default)s)")
         command.add_argument("--root", type=Path, help="its directory (one in .cache)")
+    commands.add_parser(
+        "idle", help="end the engine, if it was started for a fleet and has none any more"
+    ).set_defaults(do=_idle)
     commands.add_parser("doctor", help="say what the fleet needs, and what of it is there").set_defaults(do=_doctor)
     return parser

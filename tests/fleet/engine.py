@@ -107,13 +107,13 @@ def _start(say: Say) -> None:
 
 
 def stop_idle() -> bool:
-    """End the engine that :func:`ensure` started when no container runs any more; return whether it did.
+    """End the engine that :func:`ensure` started if there are no containers; return whether it did.
 
     Raises:
         BatonError: it does not end.
     """
     with locked(HOME / "lock"):
-        return not docker("ps", "--quiet") and stop()
+        return answers() and not docker("ps", "--all", "--quiet") and stop()
 
 
 def stop() -> bool:

@@ -31,8 +31,6 @@ WORKERS = 6
 ATTEMPTS = 5
 AS_A_MACHINE = (
     *("--cap-add", "SYS_ADMIN", "--cgroupns=private", "--stop-signal", "SIGRTMIN+3"),
-    # The engine may have been started with less than a machine has.
-    *("--ulimit", "nofile=524288:524288"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),  # noqa: S108 - a directory of the container's own
 )
 

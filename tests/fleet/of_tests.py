@@ -19,7 +19,7 @@ __all__ = ["a_fleet"]
 
 @contextmanager
 def a_fleet(shape: Shape, directory: Path) -> Iterator[Fleet]:
-    """Have a fleet in ``directory``, or skip the tests; it is gone afterwards, as is an engine that was started from here."""
+    """Have a fleet in ``directory``, or skip the tests; it is gone afterwards."""
     try:
         engine.ensure(print)
     except BatonError as error:
@@ -29,5 +29,3 @@ def a_fleet(shape: Shape, directory: Path) -> Iterator[Fleet]:
         yield lifecycle.up(shape, name=name, root=root)
     finally:
         lifecycle.down(name=name, root=root)
-        # The tests of another fleet may still run.
-        engine.stop_idle()

@@ -20,8 +20,10 @@ from tests.witness.process import Witness
 __all__ = ["DOMAIN", "Prod", "Sized"]
 
 DOMAIN = ".prod.example.com"
-# A watch that is shorter than prod's quarter of an hour, and no waiting for what will not come.
-QUICK = {
+# All at once but where a test says, a watch that is shorter than prod's quarter of an hour, and no waiting for what will not come.
+QUICK: dict[str, Any] = {
+    "traffic_steps": [],
+    "watch_step_seconds": 1,
     "watch_seconds": 2,
     "watch_slice_seconds": 1,
     "watch_probe_rate": 20,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.baton.release.plugins.module_utils.slots import other
 
-from tests.fleet.prod import Prod
+from tests.fleet.prod import DOMAIN, Prod
 
 SURGE: dict[str, Any] = {"release_strategy": "rolling"}
 IN_PLACE: dict[str, Any] = {**SURGE, "release_max_surge": 0, "release_max_unavailable": 1}
@@ -28,6 +28,17 @@ def test_blue_green_and_back_loses_no_request(shop: Prod) -> None:
         back = shop.must("rollback")
     assert "hot: " in back.output
     assert (shop.live(), shop.served()["version"]) == (before, served)
+
+
+def test_a_release_in_steps_loses_no_request(shop: Prod) -> None:
+    version = shop.new_version()
+    with shop.unharmed("steps"):
+        played = shop.must("release", release_version=version, traffic_steps=[30])
+        assert shop.served()["version"] == version
+    assert set(played.ran("Have the version reach a share of the clients, in per cent: 30")) == {
+        f"lb1{DOMAIN}",
+        f"lb2{DOMAIN}",
+    }
 
 
 @pytest.mark.parametrize("settings", [pytest.param(SURGE, id="surge"), pytest.param(IN_PLACE, id="in place")])
