@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: bench molecule fleet-up fleet-down help setup demo demo-down status test test-unit test-slow test-playbooks test-fleet test-newest chaos lint format clean
+.PHONY: bench molecule fleet-up fleet-down help setup demo demo-down status test test-unit test-slow test-playbooks test-fleet test-systemd test-prod test-newest chaos lint format clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,9 +61,15 @@ test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many
 	@echo "== Tests of the playbooks, on embedded environments of their own"
 	@$(BIN)/python -m pytest tests/chaos tests/install tests/e2e -n 2 --dist worksteal -q --durations=15
 
-test-fleet: $(VENV)/.test ## Run the playbooks on hosts with systemd and sshd, as containers (installs an engine as root on Debian)
-	@echo "== Tests on a fleet of hosts with systemd; it is gone afterwards"
-	@$(BIN)/python -m pytest tests/systemd tests/fleet -n 2 --dist loadgroup -q --durations=10; ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended
+test-fleet: $(VENV)/.test ## Run what needs hosts with systemd and sshd, as containers (installs an engine as root on Debian)
+	@echo "== Tests on two fleets of hosts with systemd, side by side; they are gone afterwards"
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync test-systemd test-prod; ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended
+
+test-systemd: $(VENV)/.test ## Run what is about one host: slots under systemd, and roles alone
+	@$(BIN)/python -m pytest tests/systemd -q --durations=5
+
+test-prod: $(VENV)/.test ## Run inventories/prod on a fleet
+	@$(BIN)/python -m pytest tests/fleet -q --durations=5
 
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
 	@echo "== The other end of what is supported"

@@ -36,10 +36,3 @@ def prod(fleet: Fleet, artifacts: Path, tmp_path_factory: pytest.TempPathFactory
 def shop(prod: Prod) -> Prod:
     """The same fleet, in which tests leave some version live."""
     return prod
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker run all tests of this fleet, so that there is one."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("prod"))

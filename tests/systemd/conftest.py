@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -44,10 +43,3 @@ def host(provisioned: Host) -> Iterator[Host]:
     yield provisioned
     for slot in ("blue", "green"):
         provisioned.slot("absent", slot)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one worker run all tests of this fleet, so that there is one."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("small"))
