@@ -7,9 +7,11 @@ from __future__ import annotations
 import http.client
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from ansible_collections.baton.release.plugins.module_utils.access_log_haproxy import HAProxyRing
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime
 
@@ -165,6 +167,22 @@ def test_requests_in_flight_are_counted_in_both_slots(haproxy: RunningHAProxy) -
     for thread in threads:
         thread.join()
     haproxy.eventually(lambda: held() == {"blue": 0, "green": 0})
+
+
+def test_the_watch_sees_each_request_in_the_slot_that_answered_it(haproxy: RunningHAProxy) -> None:
+    haproxy.switch("blue", "none")
+    haproxy.switch("green", "blue", share=50)
+    log = HAProxyRing(haproxy.master, cursor=None, match={"entry": "public"}, own_agent="")
+    answered = Counter(Crowd(haproxy.public, 60).ask())
+    assert set(answered) == {"blue", "green"}
+    seen: Counter[str | None] = Counter()
+
+    def complete() -> bool:
+        seen.update(request.slot for request in log.read())
+        return sum(seen.values()) >= sum(answered.values())
+
+    haproxy.eventually(complete)
+    assert seen == answered
 
 
 def test_a_rolling_update_never_begins_beside_a_share(haproxy: RunningHAProxy) -> None:
