@@ -162,7 +162,8 @@ def test_what_the_app_has_started_ends_with_it(host: Host) -> None:
 
 def test_a_port_that_is_taken_is_said(host: Host) -> None:
     host.slot("present")
-    squat = f"import socket, time; s = socket.socket(); s.bind(('', {PORTS['blue']})); s.listen(); time.sleep(60)"
+    # Connections of the test before may still linger there.
+    squat = f"import socket, time; s = socket.create_server(('', {PORTS['blue']})); time.sleep(60)"
     host.sh("systemd-run", "--quiet", "--unit=squatter", "python3", "-c", squat)
     try:
         deadline = time.monotonic() + 30
