@@ -356,15 +356,20 @@ seconds:
   returned: success
 """
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS
 from ansible_collections.baton.release.plugins.module_utils.migrate_command import COMMANDS
-from ansible_collections.baton.release.plugins.module_utils.migration_drivers import DRIVERS, tool
+from ansible_collections.baton.release.plugins.module_utils.migration_drivers import DRIVERS, OWN_OPTIONS, tool
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import ToolSettings
 from ansible_collections.baton.release.plugins.module_utils.migrations import Wanted, migrate
+from ansible_collections.baton.release.plugins.module_utils.rehearsal import Rehearsal
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_gate import REHEARSALS, Gate
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     FILE,
     INSIDE,
@@ -400,7 +405,24 @@ RULES = {
     "lock_timeout": SECONDS,
     "timeout": SOME_SECONDS,
     "ddl_lock_retries": RETRIES,
+    "rehearsal_bin": FILE,
+    "rehearsal_tables": VALUE,
 }
+
+
+def _gate(options: dict[str, Any], settings: ToolSettings, *, check_mode: bool) -> Gate:
+    own = {name: options[name] for name in ("driver", "environment", *OWN_OPTIONS)}
+    how = Rehearsal(
+        make=lambda instead: tool(options["driver"], replace(settings, instead=instead), options),
+        project_dir=settings.project_dir,
+        state_dir=Path(options["state_dir"]),
+        variable=settings.database_url_variable,
+        identity=json.dumps(own, sort_keys=True),
+        programs=options["rehearsal_bin"],
+        tables=tuple(options["rehearsal_tables"]),
+        keep=not check_mode,
+    )
+    return Gate(options["rehearsal"], how, options["allow_review"])
 
 
 def main() -> None:
@@ -409,7 +431,7 @@ def main() -> None:
         argument_spec={
             **FENCE_OPTIONS,
             "driver": {"type": "str", "choices": sorted(DRIVERS), "default": "alembic"},
-            "state": {"type": "str", "choices": ["upgraded", "downgraded", "gathered"], "default": "upgraded"},
+            "state": {"type": "str", "choices": ["upgraded", "downgraded", "gathered", "rehearsed"], "default": "upgraded"},
             "revision": {"type": "str"},
             "project_dir": {"type": "path", "required": True},
             "python": {"type": "path"},
@@ -430,6 +452,10 @@ def main() -> None:
             "statement_timeout": {"type": "str", "default": "0"},
             "timeout": {"type": "float", "default": 900.0},
             "allow_contract": {"type": "bool", "default": False},
+            "allow_review": {"type": "bool", "default": False},
+            "rehearsal": {"type": "str", "choices": list(REHEARSALS), "default": "off"},
+            "rehearsal_bin": {"type": "path"},
+            "rehearsal_tables": {"type": "list", "elements": "str", "default": []},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
         },
         required_if=[("state", "downgraded", ["revision"])],
@@ -462,6 +488,7 @@ def main() -> None:
                 options["lock_timeout"],
                 options["ddl_lock_retries"],
             ),
+            gate=_gate(options, settings, check_mode=module.check_mode),
             likely=options["revisions"],
             state_dir=options["state_dir"],
             token=options["token"],
