@@ -130,8 +130,16 @@ def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Pro
     for path in sorted(how.project_dir.rglob("*")):
         if path.is_file() and not _LEFT_OUT.intersection(path.parts):
             digest.update(f"\0{path.relative_to(how.project_dir)}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(_content(path))
     return digest.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:  # what this user cannot read is told by its size and time
+        state = path.stat()
+        return f"{state.st_size} {state.st_mtime_ns}".encode()
 
 
 def not_made(error: BatonError) -> Found:

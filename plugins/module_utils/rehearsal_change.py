@@ -27,6 +27,8 @@ class Change:
     what: str
     relation: str = ""
     """Key of the table that it belongs to."""
+    by_data: bool = False
+    """Whether it was a change of rows."""
 
     def __str__(self) -> str:
         return f"{self.level}: {self.kind} {self.name} {self.what}"

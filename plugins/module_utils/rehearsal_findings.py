@@ -114,17 +114,17 @@ def _noted(event: Event, steps: typing.Sequence[Revision]) -> str:
 
 def _revisions(change: Change, parts: list[tuple[str, list[Event]]], steps: typing.Sequence[Revision]) -> list[str]:
     """Return the migrations that touched what changed; all of them when nobody can tell."""
-    bare = change.name.partition("(")[0]
-    touched = [
-        revision
+    kinds = ("data",) if change.by_data else ("ddl", "drop", "rewrite")
+    seen = [
+        (revision, one)
         for revision, events in parts
-        if revision
-        and any(
-            change.relation and one.get("relation") == change.relation or str(one.get("name", "")).partition("(")[0] == bare
-            for event in events
-            for one in event.objects
-        )
+        for event in events
+        if revision and event.kind in kinds
+        for one in event.objects
     ]
+    bare = change.name.partition("(")[0]
+    named = [revision for revision, one in seen if str(one.get("name", "")).partition("(")[0] == bare]
+    touched = named or [revision for revision, one in seen if change.relation and one.get("relation") == change.relation]
     return list(dict.fromkeys(touched)) or [one.revision for one in steps]
 
 

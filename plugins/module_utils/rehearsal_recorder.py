@@ -53,7 +53,7 @@ BEGIN
     INSERT INTO {OWN_SCHEMA}.events (kind, tag, objects, held, locks, scans) VALUES ('ddl', tg_tag,
       (SELECT coalesce(json_agg(json_build_object('type', object_type, 'name', object_identity, 'tag', command_tag,
                 'relation', CASE WHEN classid = 'pg_class'::regclass THEN objid::text END)), '[]')
-         FROM pg_event_trigger_ddl_commands() WHERE coalesce(schema_name, '') <> '{OWN_SCHEMA}'),
+         FROM pg_event_trigger_ddl_commands() WHERE NOT in_extension),
       coalesce(nullif(current_setting('baton.locks', true), ''), '{{}}')::json, {OWN_SCHEMA}.locks(),
       (SELECT coalesce(json_agg(key), '[]') FROM json_each_text({OWN_SCHEMA}.scans())
         WHERE value::bigint > coalesce((before ->> key)::bigint, 0)));

@@ -15,10 +15,11 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_change imp
 )
 
 if typing.TYPE_CHECKING:
-    from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import Facts
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import Catalog, Facts
 
 __all__ = ["constraint_changes", "index_changes"]
 
+_OF_ITS_OWN = ("nextval(", "gen_random_uuid()", "uuidv4()", "uuidv7()")
 _NAMED = ("p", "u", "x")  # INSERT ... ON CONFLICT ON CONSTRAINT names one of these
 
 
@@ -36,14 +37,21 @@ def constraint_changes(compared: Compared) -> list[Change]:
         ]
         for key in same:
             del new[key]
-        if same:
+        retyped = any(_type(compared.before, key) != _type(compared.after, key) for key in one["columns"])
+        if same and not retyped:  # another type of a column makes its constraints anew, at the same instant
             found.append(_change(REVIEW, one, "was dropped and added again"))
+        elif same:
+            continue
         else:
             found.append(_change(CONTRACT if one["type"] in _NAMED else REVIEW, one, f"was dropped ({one['definition']})"))
     found += [_added(compared, one) for one in new.values()]
     for _key, was, now in compared.kept("constraint"):
         found += _kept(was, now)
     return found
+
+
+def _type(catalog: Catalog, column: str) -> object:
+    return catalog["column"].get(column, {}).get("type")
 
 
 def _added(compared: Compared, now: Facts) -> Change:
@@ -69,7 +77,8 @@ def _stays_null(column: Facts) -> bool:
 
 
 def _numbered(column: Facts) -> bool:
-    return bool(column["always"]) or str(column["default"] or "").startswith("nextval(")
+    """Return whether each row gets a value of its own."""
+    return bool(column["always"]) or str(column["default"] or "").startswith(_OF_ITS_OWN)
 
 
 def _never_equal(columns: list[Facts], definition: str) -> bool:

@@ -147,7 +147,7 @@ def _type(was: Facts, now: Facts) -> list[Change]:
 def event_changes(compared: Compared, events: typing.Sequence[Event]) -> list[Change]:
     """Return what the snapshots do not show: changes of data, storage made anew, and objects of kinds that they do not know."""
     found = [
-        Change(*_VERBS[event.tag][:1], "table", one["name"], _VERBS[event.tag][1], one["relation"])
+        Change(_VERBS[event.tag][0], "table", one["name"], _VERBS[event.tag][1], one["relation"], by_data=True)
         for event in events
         if event.kind == "data"
         for one in event.objects

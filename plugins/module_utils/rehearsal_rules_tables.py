@@ -128,15 +128,15 @@ def column_changes(compared: Compared) -> list[Change]:
         if compared.was_there(facts["relation"]):
             what = "was dropped and added again, without what was in it" if facts["name"] in added else "was dropped"
             found.append(Change(CONTRACT, "column", facts["name"], what, facts["relation"]))
-    for facts in compared.new("column").values():
+    for key, facts in compared.new("column").items():
         if compared.was_there(facts["relation"]) and facts["name"] not in gone:
-            found.append(_added(compared, facts))
+            found.append(_added(compared, key, facts))
     for _key, was, now in compared.kept("column"):
         found += _column(compared, was, now)
     return found
 
 
-def _added(compared: Compared, now: Facts) -> Change:
+def _added(compared: Compared, key: str, now: Facts) -> Change:
     level, what = EXPAND, "was added"
     if now["kind"] == "c":
         level, what = CONTRACT, "was added, and values of the type have one part more"
@@ -146,15 +146,28 @@ def _added(compared: Compared, now: Facts) -> Change:
         level, what = CONTRACT, "was added as NOT NULL without a default"
     elif now["type_notnull"]:
         level, what = CONTRACT, f"was added with the type {now['type']}, which refuses some values"
-    else:
-        namesakes = _namesakes(compared, now)
-        if namesakes:
-            level, what = REVIEW, f"was added, and a join that names no table may mean {' or '.join(namesakes)}"
+    elif _locked_out(compared, key, now):
+        level, what = CONTRACT, f"was added with a sequence that {', '.join(_locked_out(compared, key, now))} may not use"
+    elif _namesakes(compared, now):
+        namesakes = " or ".join(_namesakes(compared, now))
+        level, what = REVIEW, f"was added, and a join that names no table may mean {namesakes}"
     return Change(level, "column", now["name"], what, now["relation"])
 
 
 def _required(facts: Facts) -> bool:
     return bool(facts["notnull"] and facts["default"] is None and not facts["always"] and not facts["generated"])
+
+
+def _locked_out(compared: Compared, key: str, now: Facts) -> list[str]:
+    """Return who may add rows and may not take a number for the new column from its sequence; an identity asks nobody."""
+    if now["always"] or not str(now["default"] or "").startswith("nextval("):
+        return []
+    sequences = [one for one in compared.after["sequence"].values() if one["of"] == key]
+    may = {right.rpartition(":")[0] for one in sequences for right in one["rights"] if not right.endswith(":SELECT")}
+    rights = compared.after["relation"][now["relation"]]["rights"]
+    if "PUBLIC" in may:
+        return []
+    return sorted({right.rpartition(":")[0] for right in rights if right.endswith(":INSERT")} - may)
 
 
 def _namesakes(compared: Compared, now: Facts) -> list[str]:

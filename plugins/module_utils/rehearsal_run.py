@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migration_lock import migration_lock
-from ansible_collections.baton.release.plugins.module_utils.migration_plan import BASE, Way
+from ansible_collections.baton.release.plugins.module_utils.migration_plan import BASE, Revision, Way
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import read_catalog
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import arm, install, read_events
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import HISTORY
@@ -24,7 +24,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import Event
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import Shadow
 
-__all__ = ["Seen", "refuse_astray", "up_down_up"]
+__all__ = ["Seen", "passing_checks", "refuse_astray", "up_down_up"]
 
 _LOCK_WAIT = 10.0  # seconds; nobody else is there
 
@@ -83,19 +83,18 @@ def up_down_up(tool: Tool, way: Way, shadow: Shadow, history: typing.Collection[
         install(own, history)
         before = read_catalog(own, history)
         arm(own, on=True)
-        _up(tool, way, start, session)
+        up_at = _up(tool, way, start, session)
         arm(own, on=False)
         own_history = _own_tables(own, history)
         after = read_catalog(own, own_history)
         events = tuple(read_events(own))
-        passing = _passing(own, before, after)
-        up_at = tool.schema()
-        reason = _down(tool, way, start, up_at, session)
-        if reason:
+        passing = passing_checks(own, before, after)
+        down_at, reason = _down(tool, way, start, up_at, session)
+        if down_at is None:
             return Seen(before, after, events, passing, down=reason)
         after_down = read_catalog(own, own_history)
         try:
-            _up(tool, way, tool.schema(), session)
+            _up(tool, way, down_at, session)
         except BatonError as error:
             return Seen(before, after, events, passing, after_down, again=error.found)
         return Seen(before, after, events, passing, after_down, read_catalog(own, own_history))
@@ -123,12 +122,16 @@ def _refuse_other_start(way: Way, start: Schema, history: typing.Collection[str]
     )
 
 
-def _up(tool: Tool, way: Way, start: Schema, session: LockSession) -> None:
+def _up(tool: Tool, way: Way, start: Schema, session: LockSession) -> Schema:
+    """Go up from ``start``, and return where that leads."""
     here = Way(before=start, up=True, targets=way.targets, steps=way.steps, nothing=way.nothing)
     ended = tool.up(here, session)
-    left = [] if ended.returncode != 0 else here.left(tool.schema())
-    if ended.returncode == 0 and not left:
-        return
+    left: list[Revision] = []
+    if ended.returncode == 0:
+        reached = tool.schema()
+        left = here.left(reached)
+        if not left:
+            return reached
     if left:
         how = f"left {', '.join(one.revision for one in left)} undone"
     else:
@@ -142,32 +145,41 @@ def _up(tool: Tool, way: Way, start: Schema, session: LockSession) -> None:
     )
 
 
-def _down(tool: Tool, way: Way, start: Schema, now: Schema, session: LockSession) -> str:
-    """Go down to where it began; return why that was not possible, nothing when it was."""
-    refusing = [one.revision for one in way.steps if one.down == "refuses"]
-    if refusing:
-        return f"{', '.join(refusing)} cannot be undone"
-    if len(start.current) > 1 and start.done is None:
-        return f"the schema began at {', '.join(start.current)}, to which no single way leads down"
+def _down(tool: Tool, way: Way, start: Schema, now: Schema, session: LockSession) -> tuple[Schema | None, str]:
+    """Go down to where it began; return where that leads, or None and why it was not possible."""
+    reason, back = _way_back(way, start, now)
+    if reason:
+        return None, reason
+    try:
+        ended = tool.down(back, session)
+        if ended.returncode != 0:
+            how = "did not end in time" if ended.returncode is None else f"ended with {ended.returncode}: {ended.headline}"
+            return None, f"the tool was to {back} and {how}"
+        reached = tool.schema()
+    except BatonError as error:
+        return None, error.found
+    left = back.left(reached)
+    return (None, f"{', '.join(one.revision for one in left)} stayed applied") if left else (reached, "")
+
+
+def _way_back(way: Way, start: Schema, now: Schema) -> tuple[str, Way]:
+    """Return why there is no way back from ``now`` to ``start`` (nothing when there is one), and the way."""
     target = start.current[-1] if start.current else BASE
     if start.done is not None:
         target = start.done[-1] if start.done else BASE
-    undone = now.above(target)
+    undone = tuple(now.above(target))
+    back = Way(before=now, up=False, targets=(target,), steps=undone, nothing="")
+    refusing = [one.revision for one in way.steps if one.down == "refuses"]
+    if refusing:
+        return f"{', '.join(refusing)} cannot be undone", back
+    if len(start.current) > 1 and start.done is None:
+        return f"the schema began at {', '.join(start.current)}, to which no single way leads down", back
     if {one.revision for one in undone} != {one.revision for one in way.steps}:
-        return f"a way down to {target} would undo {', '.join(one.revision for one in undone) or 'nothing'}"
-    back = Way(before=now, up=False, targets=(target,), steps=tuple(undone), nothing="")
-    try:
-        ended = tool.down(back, session)
-        left = back.left(tool.schema())
-    except BatonError as error:
-        return error.found
-    if ended.returncode != 0:
-        how = "did not end in time" if ended.returncode is None else f"ended with {ended.returncode}: {ended.headline}"
-        return f"the tool was to {back} and {how}"
-    return f"{', '.join(one.revision for one in left)} stayed applied" if left else ""
+        return f"a way down to {target} would undo {', '.join(one.revision for one in undone) or 'nothing'}", back
+    return "", back
 
 
-def _passing(own: Connection, before: Catalog, after: Catalog) -> frozenset[str]:
+def passing_checks(own: Connection, before: Catalog, after: Catalog) -> frozenset[str]:
     """Return the names of the new checks that a row passes which leaves every column out; each is asked of the server."""
     found = set()
     for key, check in after["constraint"].items():
