@@ -66,7 +66,9 @@ class Compared:
 
     def all_new(self, columns: typing.Sequence[str]) -> bool:
         """Return whether these are columns, and all of them are new."""
-        return bool(columns) and all(key in self.after["column"] and key not in self.before["column"] for key in columns)
+        return bool(columns) and all(
+            key in self.after["column"] and key not in self.before["column"] for key in columns
+        )
 
 
 def worst(levels: typing.Iterable[str]) -> str:

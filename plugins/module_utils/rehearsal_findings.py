@@ -124,7 +124,9 @@ def _revisions(change: Change, parts: list[tuple[str, list[Event]]], steps: typi
     ]
     bare = change.name.partition("(")[0]
     named = [revision for revision, one in seen if str(one.get("name", "")).partition("(")[0] == bare]
-    touched = named or [revision for revision, one in seen if change.relation and one.get("relation") == change.relation]
+    touched = named or [
+        revision for revision, one in seen if change.relation and one.get("relation") == change.relation
+    ]
     return list(dict.fromkeys(touched)) or [one.revision for one in steps]
 
 
@@ -163,7 +165,8 @@ def _told(
     return {
         "tag": event.tag,
         "on": names,
-        "concurrently": bool(re.search(r"\bCONCURRENTLY\b", event.query, re.IGNORECASE)) and event.tag.endswith("INDEX"),
+        "concurrently": bool(re.search(r"\bCONCURRENTLY\b", event.query, re.IGNORECASE))
+        and event.tag.endswith("INDEX"),
         "takes": takes,
         "holds": holds,
         "scans": scans,

@@ -169,5 +169,7 @@ def read_events(connection: Connection) -> list[Event]:
     """Return what was recorded, in order."""
     return [
         Event(transaction, kind, tag or "", query or "", objects or [], held, locks, scans)
-        for transaction, kind, tag, query, objects, held, locks, scans in connection.execute(_EVENTS.encode()).fetchall()
+        for transaction, kind, tag, query, objects, held, locks, scans in connection.execute(
+            _EVENTS.encode()
+        ).fetchall()
     ]

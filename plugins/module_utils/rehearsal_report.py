@@ -52,7 +52,11 @@ def _bytes(size: float) -> str:
 def _down(down: typing.Mapping[str, typing.Any]) -> list[str]:
     if not down["reached"]:
         return [f"the way down was not gone: {down['why']}"]
-    lines = ["the way down restores the schema" if down["restores"] else f"the way down leaves another schema: {_some(down['differences'])}"]
+    lines = [
+        "the way down restores the schema"
+        if down["restores"]
+        else f"the way down leaves another schema: {_some(down['differences'])}"
+    ]
     if down["loses"]:
         lines.append(f"the way down loses what is in {', '.join(down['loses'])}")
     return lines
@@ -61,9 +65,11 @@ def _down(down: typing.Mapping[str, typing.Any]) -> list[str]:
 def _again(again: typing.Mapping[str, typing.Any]) -> list[str]:
     if not again["reached"]:
         return [f"the second way up was not gone: {again['why']}"]
-    return ["the second way up leads to the same schema"] if again["equal"] else [
-        f"the second way up leads to another schema: {_some(again['differences'])}"
-    ]
+    return (
+        ["the second way up leads to the same schema"]
+        if again["equal"]
+        else [f"the second way up leads to another schema: {_some(again['differences'])}"]
+    )
 
 
 def _some(differences: typing.Sequence[str]) -> str:

@@ -43,7 +43,9 @@ def constraint_changes(compared: Compared) -> list[Change]:
         elif same:
             continue
         else:
-            found.append(_change(CONTRACT if one["type"] in _NAMED else REVIEW, one, f"was dropped ({one['definition']})"))
+            found.append(
+                _change(CONTRACT if one["type"] in _NAMED else REVIEW, one, f"was dropped ({one['definition']})")
+            )
     found += [_added(compared, one) for one in new.values()]
     for _key, was, now in compared.kept("constraint"):
         found += _kept(was, now)

@@ -90,7 +90,9 @@ def _gone(kind: str, was: Facts, again: Facts | None, dropped: str) -> Change:
     ):
         return Change(REVIEW, kind, was["name"], "was dropped and made anew", relation)
     replaced = kind == "function" and again["result"] == was["result"] and again["arguments"] == was["arguments"]
-    return Change(REVIEW if replaced else dropped, kind, was["name"], "was dropped and made anew, as another one", relation)
+    return Change(
+        REVIEW if replaced else dropped, kind, was["name"], "was dropped and made anew, as another one", relation
+    )
 
 
 def _new(compared: Compared, kind: str, now: Facts, level: str) -> list[Change]:
@@ -139,7 +141,12 @@ def _type(was: Facts, now: Facts) -> list[Change]:
         add(CONTRACT, "refuses NULL")
     for name in sorted(now["checks"].keys() - was["checks"].keys()):
         add(CONTRACT, f"has a new check ({now['checks'][name]})")
-    if was["checks"].keys() - now["checks"].keys() or was["default"] != now["default"] or was["notnull"] and not now["notnull"]:
+    if (
+        was["checks"].keys() - now["checks"].keys()
+        or was["default"] != now["default"]
+        or was["notnull"]
+        and not now["notnull"]
+    ):
         add(REVIEW, "has another default, or refuses less than before")
     return found
 
@@ -167,7 +174,10 @@ def event_changes(compared: Compared, events: typing.Sequence[Event]) -> list[Ch
 
 def _stored_anew(compared: Compared, events: typing.Sequence[Event]) -> list[Change]:
     known = {
-        one.get("relation") for event in events if event.kind == "rewrite" or event.tag == "TRUNCATE" for one in event.objects
+        one.get("relation")
+        for event in events
+        if event.kind == "rewrite" or event.tag == "TRUNCATE"
+        for one in event.objects
     }
     return [
         Change(REVIEW, "table", was["name"], "was stored anew as a whole (VACUUM FULL, CLUSTER or the like)", key)

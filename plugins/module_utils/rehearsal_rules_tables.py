@@ -147,7 +147,10 @@ def _added(compared: Compared, key: str, now: Facts) -> Change:
     elif now["type_notnull"]:
         level, what = CONTRACT, f"was added with the type {now['type']}, which refuses some values"
     elif _locked_out(compared, key, now):
-        level, what = CONTRACT, f"was added with a sequence that {', '.join(_locked_out(compared, key, now))} may not use"
+        level, what = (
+            CONTRACT,
+            f"was added with a sequence that {', '.join(_locked_out(compared, key, now))} may not use",
+        )
     elif _namesakes(compared, now):
         namesakes = " or ".join(_namesakes(compared, now))
         level, what = REVIEW, f"was added, and a join that names no table may mean {namesakes}"
@@ -182,7 +185,9 @@ def _namesakes(compared: Compared, now: Facts) -> list[str]:
             neighbours |= {one["relation"], other}
     neighbours.discard(now["relation"])
     return sorted(
-        facts["name"] for facts in columns.values() if facts["relation"] in neighbours and facts["column"] == now["column"]
+        facts["name"]
+        for facts in columns.values()
+        if facts["relation"] in neighbours and facts["column"] == now["column"]
     )
 
 
@@ -223,7 +228,10 @@ def _filled(was: Facts, now: Facts) -> list[Change]:
     elif _required(now) and not _required(was) and (was["default"] is not None or was["always"]):
         level, what = CONTRACT, "is NOT NULL and has no default any longer"
     elif was["default"] != now["default"] or was["always"] != now["always"]:
-        level, what = REVIEW, f"has another default: {now['default'] or 'a number of its own' if now['always'] else now['default'] or 'none'}"
+        level, what = (
+            REVIEW,
+            f"has another default: {now['default'] or 'a number of its own' if now['always'] else now['default'] or 'none'}",
+        )
     return [Change(level, "column", was["name"], what, was["relation"])] if level else []
 
 

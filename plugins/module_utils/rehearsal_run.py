@@ -47,7 +47,9 @@ class Seen:
     again: str = ""
 
 
-def refuse_astray(make: typing.Callable[[typing.Mapping[str, str | None]], Tool], shadow: Shadow, variable: str) -> None:
+def refuse_astray(
+    make: typing.Callable[[typing.Mapping[str, str | None]], Tool], shadow: Shadow, variable: str
+) -> None:
     """Refuse a tool that finds a database although its environment leads nowhere: it would migrate that one instead of the shadow.
 
     Raises:
@@ -135,7 +137,11 @@ def _up(tool: Tool, way: Way, start: Schema, session: LockSession) -> Schema:
     if left:
         how = f"left {', '.join(one.revision for one in left)} undone"
     else:
-        how = f"ended with {ended.returncode}: {ended.headline}" if ended.returncode is not None else "did not end in time"
+        how = (
+            f"ended with {ended.returncode}: {ended.headline}"
+            if ended.returncode is not None
+            else "did not end in time"
+        )
     raise BatonError(
         found=f"the tool was to {way} in a shadow of the target and {how}; the target was not touched",
         expected="every migration to succeed on an empty copy of the schema",
@@ -153,7 +159,11 @@ def _down(tool: Tool, way: Way, start: Schema, now: Schema, session: LockSession
     try:
         ended = tool.down(back, session)
         if ended.returncode != 0:
-            how = "did not end in time" if ended.returncode is None else f"ended with {ended.returncode}: {ended.headline}"
+            how = (
+                "did not end in time"
+                if ended.returncode is None
+                else f"ended with {ended.returncode}: {ended.headline}"
+            )
             return None, f"the tool was to {back} and {how}"
         reached = tool.schema()
     except BatonError as error:
@@ -195,7 +205,8 @@ def _holds(own: Connection, check: Facts, columns: list[Facts]) -> bool:
     if any(column["generated"] or column["always"] for column in columns):
         return False
     row = ", ".join(
-        f'(({column["default"] or "NULL"})::{column["type"]}) AS "{column["column"].replace(chr(34), chr(34) * 2)}"' for column in columns
+        f'(({column["default"] or "NULL"})::{column["type"]}) AS "{column["column"].replace(chr(34), chr(34) * 2)}"'
+        for column in columns
     )
     query = f"SELECT coalesce(({check['expression']}), true) FROM (SELECT {row}) AS left_out"  # noqa: S608 - from the catalog
     try:

@@ -163,9 +163,7 @@ def throw_away_server(programs: Programs, account: Account | None) -> typing.Ite
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _as_whom(
-    programs: Programs, account: Account | None, directory: Path
-) -> tuple[list[str], dict[str, typing.Any]]:
+def _as_whom(programs: Programs, account: Account | None, directory: Path) -> tuple[list[str], dict[str, typing.Any]]:
     """Return the words before a program of the server, and what ``subprocess`` is told, so that it does not run as root."""
     setpriv = shutil.which("setpriv")
     # The server ends with this process, even when that is killed.

@@ -21,7 +21,18 @@ if typing.TYPE_CHECKING:
 __all__ = ["Shadow", "make_shadow"]
 
 # Parameters of a URL that say where the server is, or how to trust it.
-_ELSEWHERE = ("host", "hostaddr", "port", "user", "password", "dbname", "service", "passfile", "target_session_attrs", "channel_binding")
+_ELSEWHERE = (
+    "host",
+    "hostaddr",
+    "port",
+    "user",
+    "password",
+    "dbname",
+    "service",
+    "passfile",
+    "target_session_attrs",
+    "channel_binding",
+)
 _NOWHERE = "baton_rehearsal_nowhere"
 
 
@@ -106,7 +117,11 @@ def _quoted(name: str) -> str:
 def _environment(port: int, user: str, password: str, database: str, url: str, variable: str) -> dict[str, str | None]:
     """Return the variables that lead a tool to the shadow: the URL, and those of libpq for what takes only a part of it."""
     scheme, _separator, rest = url.partition("://")
-    pairs = [pair for pair in parse_qsl(rest.partition("?")[2]) if pair[0] not in _ELSEWHERE and not pair[0].startswith("ssl")]
+    pairs = [
+        pair
+        for pair in parse_qsl(rest.partition("?")[2])
+        if pair[0] not in _ELSEWHERE and not pair[0].startswith("ssl")
+    ]
     if "sslmode=" in rest.partition("?")[2]:
         pairs.append(("sslmode", "disable"))
     query = f"?{urlencode(pairs)}" if pairs else ""

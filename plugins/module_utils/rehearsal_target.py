@@ -169,7 +169,13 @@ def dump_schema(around: Surroundings, programs: Programs, directory: Path, *, ba
         BatonError: pg_dump failed.
     """
     path = directory / "schema.sql"
-    words = ["--schema-only", "--no-publications", "--no-subscriptions", "--no-tablespaces", "--lock-wait-timeout=10000"]
+    words = [
+        "--schema-only",
+        "--no-publications",
+        "--no-subscriptions",
+        "--no-tablespaces",
+        "--lock-wait-timeout=10000",
+    ]
     words += ["--no-owner", "--no-privileges"] if bare else []
     given = libpq_environment(around.variables, around.url)
     ended = run(

@@ -537,7 +537,11 @@ def main() -> None:
         argument_spec={
             **FENCE_OPTIONS,
             "driver": {"type": "str", "choices": sorted(DRIVERS), "default": "alembic"},
-            "state": {"type": "str", "choices": ["upgraded", "downgraded", "gathered", "rehearsed"], "default": "upgraded"},
+            "state": {
+                "type": "str",
+                "choices": ["upgraded", "downgraded", "gathered", "rehearsed"],
+                "default": "upgraded",
+            },
             "revision": {"type": "str"},
             "project_dir": {"type": "path", "required": True},
             "python": {"type": "path"},

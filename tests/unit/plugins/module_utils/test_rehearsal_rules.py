@@ -86,7 +86,13 @@ OLD_APP = (
     "INSERT INTO tags VALUES ('a')",
 )
 """Statements of the old version, as the role old_app. What they return is compared by its names and types, and for some by its rows."""
-ROWS_MATTER = ("SELECT id FROM parts", "SELECT note FROM", "SELECT count", "SELECT id, total FROM big_orders", "SELECT user_id, total")
+ROWS_MATTER = (
+    "SELECT id FROM parts",
+    "SELECT note FROM",
+    "SELECT count",
+    "SELECT id, total FROM big_orders",
+    "SELECT user_id, total",
+)
 
 CHANGES: dict[str, tuple[str, ...]] = {
     "expand": (

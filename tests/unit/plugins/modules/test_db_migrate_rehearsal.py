@@ -24,7 +24,9 @@ if typing.TYPE_CHECKING:
 class Run(typing.Protocol):
     """How the tests call the module."""
 
-    def __call__(self, app: typing.Any, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result: ...
+    def __call__(
+        self, app: typing.Any, *, check: bool = False, fails: bool = False, **options: typing.Any
+    ) -> Result: ...
 
 
 @pytest.fixture
@@ -56,11 +58,19 @@ def dump(app: App) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_what_is_marked_as_expand_and_measured_as_contract_is_refused_and_the_target_is_only_read(app: App, run: Run) -> None:
+def test_what_is_marked_as_expand_and_measured_as_contract_is_refused_and_the_target_is_only_read(
+    app: App, run: Run
+) -> None:
     app.query("INSERT INTO users (name, mail) SELECT 'n', 'm' FROM generate_series(1, 50)")
     app.query("UPDATE users SET mail = 'm'")
     app.query("ANALYZE users")
-    app.add("0004", "0003", "notes", sql("CREATE TABLE notes (id int); CREATE INDEX ON users (name)"), down=sql("DROP TABLE notes"))
+    app.add(
+        "0004",
+        "0003",
+        "notes",
+        sql("CREATE TABLE notes (id int); CREATE INDEX ON users (name)"),
+        down=sql("DROP TABLE notes"),
+    )
     up = sql("ALTER TABLE users ALTER mail SET NOT NULL; ALTER TABLE users DROP name")
     app.add("0005", "0004", "tidy", up, down=sql("ALTER TABLE users ADD name text"), header='phase = "expand"')
     before = dump(app)
@@ -136,7 +146,9 @@ def test_a_migration_that_fails_in_the_rehearsal_is_refused_or_said_aloud(app: A
 
 def test_a_tool_that_goes_elsewhere_than_it_is_told_to_is_not_rehearsed(app: App, run: Run) -> None:
     before = (app.tree / "migrations" / "env.py").read_text(encoding="utf-8")
-    fixed = before.replace('os.environ["DATABASE_URL"].partition("?")[0]', repr(app.server.url(app.database, driver="+psycopg")))
+    fixed = before.replace(
+        'os.environ["DATABASE_URL"].partition("?")[0]', repr(app.server.url(app.database, driver="+psycopg"))
+    )
     assert fixed != before
     (app.tree / "migrations" / "env.py").write_text(fixed, encoding="utf-8")
     app.add("0004", "0003", "drop", sql("DROP TABLE users"), header='phase = "expand"')
@@ -167,9 +179,10 @@ def test_a_table_of_the_tool_with_a_name_of_its_own_has_to_be_named(
     (app.tree / "migrations" / "env.py").write_text(own, encoding="utf-8")
     run(app)
     app.add("0004", "0003", "more", sql("ALTER TABLE users ADD more text"), down=sql("ALTER TABLE users DROP more"))
-    assert "name the tables in which the tool keeps what it has applied in rehearsal_tables" in run(
-        app, state="rehearsed", fails=True
-    )["msg"]
+    assert (
+        "name the tables in which the tool keeps what it has applied in rehearsal_tables"
+        in run(app, state="rehearsed", fails=True)["msg"]
+    )
     told = run(app, state="rehearsed", rehearsal_tables=["steps"])["rehearsal"]
     assert [one["name"] for one in told["changes"]] == ["public.users.more"]
 
@@ -189,7 +202,10 @@ def test_other_tools_are_rehearsed_as_they_are(
         ("contract", "public.users.name", app.revision(5)),
         ("expand", "public.users.nick", app.revision(4)),
     }
-    assert told["down"]["differences"] == ["column public.users.name is missing", "column public.users.title is left over"]
+    assert told["down"]["differences"] == [
+        "column public.users.name is missing",
+        "column public.users.title is left over",
+    ]
     assert told["down"]["loses"] == ["public.users.nick"]
     assert "renamed to title" in run(app, rehearsal="required", fails=True)["msg"]
     assert app.query("SELECT count(*) FROM users") == before
@@ -197,7 +213,9 @@ def test_other_tools_are_rehearsed_as_they_are(
 
 @pytest.mark.slow
 def test_a_large_schema_and_a_large_table(app: App, run: Run) -> None:
-    app.query("DO $$BEGIN FOR n IN 1..300 LOOP EXECUTE format('CREATE TABLE t%s (id serial PRIMARY KEY, a text)', n); END LOOP; END$$")
+    app.query(
+        "DO $$BEGIN FOR n IN 1..300 LOOP EXECUTE format('CREATE TABLE t%s (id serial PRIMARY KEY, a text)', n); END LOOP; END$$"
+    )
     app.query("INSERT INTO users (name) SELECT repeat('x', 50) FROM generate_series(1, 300000)")
     app.query("ANALYZE users")
     app.add("0004", "0003", "fill", sql("ALTER TABLE users ADD key uuid NOT NULL DEFAULT gen_random_uuid()"))
