@@ -32,7 +32,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Programs
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import Target
 
-__all__ = ["Rehearsal", "rehearse"]
+__all__ = ["Rehearsal", "not_made", "rehearse"]
 
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
 _FORMAT = "1"
@@ -87,7 +87,7 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
     elif only_kept:
         return {"made": False, "why": "check mode rehearses nothing", "report": []}
     else:
-        found = _made(how, tool, way, target, schema, programs)
+        found = _made(how, tool, way, target, schema=schema, programs=programs)
         if how.keep:
             write_json(how.state_dir / _FILE, {"digest": digest, "found": found})
     told = {**found, "tables": sizes(found, target.tables)}
@@ -101,7 +101,7 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
     }
 
 
-def _made(how: Rehearsal, tool: Tool, way: Way, target: Target, schema: str, programs: Programs) -> Found:
+def _made(how: Rehearsal, tool: Tool, way: Way, target: Target, *, schema: str, programs: Programs) -> Found:
     around = tool.surroundings
     with throw_away_server(programs, around.account) as server:
         shadow = make_shadow(server, target, schema, url=around.url, variable=how.variable)

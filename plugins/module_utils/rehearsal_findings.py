@@ -107,7 +107,7 @@ def _noted(event: Event, steps: typing.Sequence[Revision]) -> str:
     values = {str(value) for value in event.objects}
     for one in steps:
         app, dot, name = one.revision.partition(".")
-        if one.revision in values or dot and {app, name} <= values:
+        if one.revision in values or (dot and {app, name} <= values):
             return one.revision
     return ""
 
@@ -135,12 +135,11 @@ def _statement(event: Event, around: typing.Sequence[Event]) -> Found | None:
     if event.kind == "data":
         kept = {table: modes for table, modes in _strongest(event.locks).items() if modes != _BY_DATA}
         names = [one["name"] for one in event.objects]
-        return _told(event, ", ".join(names), {}, kept, [], [], data=names)
+        return _told(event, ", ".join(names), takes={}, holds=kept, scans=[], rewrites=[], data=names)
     if event.kind != "ddl":
         return None
     before, after = _strongest(event.held), _strongest(event.locks)
     taken = {table: mode for table, mode in after.items() if before.get(table) != mode}
-    # What the lock of a CREATE INDEX CONCURRENTLY or of a VALIDATE was is not told any longer when it has ended.
     rewrites = [
         one["name"]
         for other in around
@@ -150,12 +149,20 @@ def _statement(event: Event, around: typing.Sequence[Event]) -> Found | None:
     if not taken and not event.scans and not rewrites:
         return None
     names = list(dict.fromkeys(str(one["name"]) for one in event.objects)) or sorted(taken)
-    return _told(event, ", ".join(names[:3]), taken, before, event.scans, list(dict.fromkeys(rewrites)))
+    return _told(
+        event,
+        ", ".join(names[:3]),
+        takes=taken,
+        holds=before,
+        scans=event.scans,
+        rewrites=list(dict.fromkeys(rewrites)),
+    )
 
 
 def _told(
     event: Event,
     names: str,
+    *,
     takes: dict[str, str],
     holds: dict[str, str],
     scans: list[str],

@@ -114,9 +114,11 @@ def index_changes(compared: Compared) -> list[Change]:
         became = one["name"].rpartition(".")[2] in constraints
         if compared.was_there(one["relation"]) and not became:
             found.append(_index(CONTRACT if one["unique"] else REVIEW, one, f"was dropped ({one['definition']})"))
-    for one in compared.new("index").values():
-        if compared.was_there(one["relation"]):
-            found.append(_index(_level(compared, one), one, f"was added ({one['definition']})"))
+    found += [
+        _index(_level(compared, one), one, f"was added ({one['definition']})")
+        for one in compared.new("index").values()
+        if compared.was_there(one["relation"])
+    ]
     for _key, was, now in compared.kept("index"):
         if was["name"] != now["name"]:
             found.append(_index(REVIEW, was, f"was renamed to {now['name']}"))

@@ -37,15 +37,30 @@ _PLAIN = {
 _SEEN = {"name", "rights", "owner", "relation", "labels", "bare", "of"}
 # What the snapshots see, so that an event says nothing more.
 _IN_SNAPSHOTS = frozenset(
-    """schema table column index view trigger policy rule function procedure aggregate type sequence extension routine
-    event_trigger table_constraint default_value domain_constraint constraint composite_type foreign_table not_null""".split()
-) | {
-    "table column", "table constraint", "domain constraint", "default value", "event trigger", "materialized view",
-    "foreign table", "view column", "composite type", "foreign table column", "not-null constraint", "toast table",
-    "column default", "materialized view column", "policy", "default acl", "statistics object", "role", "domain", "enum",
-}  # fmt: skip # a set of words
-_MEANINGLESS = ("COMMENT", "SECURITY LABEL", "GRANT", "REVOKE", "REFRESH MATERIALIZED VIEW", "REINDEX", "CREATE STATISTICS",
-                "ALTER STATISTICS", "DROP STATISTICS", "ALTER DEFAULT PRIVILEGES")  # fmt: skip # a list of words
+    (
+        *("table", "table column", "table constraint", "default value", "not-null constraint", "toast table", "index"),
+        *(
+            "view",
+            "view column",
+            "materialized view",
+            "materialized view column",
+            "foreign table",
+            "foreign table column",
+        ),
+        *("composite type", "composite type attribute", "type", "domain", "domain constraint", "sequence", "schema"),
+        *("function", "procedure", "aggregate", "trigger", "policy", "rule", "extension", "event trigger"),
+    )
+)
+_MEANINGLESS = (
+    "COMMENT",
+    "SECURITY LABEL",
+    "GRANT",
+    "REVOKE",
+    "REFRESH MATERIALIZED VIEW",
+    "REINDEX",
+    "CREATE STATISTICS",
+)
+_MEANINGLESS_TOO = ("ALTER STATISTICS", "DROP STATISTICS", "ALTER DEFAULT PRIVILEGES")
 _VERBS = {
     "INSERT": (REVIEW, "got rows (INSERT)"),
     "UPDATE": (REVIEW, "had rows changed (UPDATE)"),
@@ -144,8 +159,7 @@ def _type(was: Facts, now: Facts) -> list[Change]:
     if (
         was["checks"].keys() - now["checks"].keys()
         or was["default"] != now["default"]
-        or was["notnull"]
-        and not now["notnull"]
+        or (was["notnull"] and not now["notnull"])
     ):
         add(REVIEW, "has another default, or refuses less than before")
     return found
@@ -160,7 +174,7 @@ def event_changes(compared: Compared, events: typing.Sequence[Event]) -> list[Ch
         for one in event.objects
     ]
     for event in events:
-        if event.tag in _MEANINGLESS:
+        if event.tag in _MEANINGLESS + _MEANINGLESS_TOO:
             continue
         for one in event.objects if event.kind in ("ddl", "drop") else ():
             known = one["type"] in _IN_SNAPSHOTS

@@ -76,12 +76,7 @@ def _kept(compared: Compared, key: str, was: Facts, now: Facts) -> list[Change]:
         found.append(Change(level, kind, name, what, key))
 
     if now["name"] != name:
-        stand_in = next((one for one, facts in compared.new("relation").items() if facts["name"] == name), None)
-        viewed = stand_in is not None and compared.after["relation"][stand_in]["kind"] == "v"
-        if stand_in and viewed and _offers(compared, stand_in, key):
-            add(REVIEW, f"was renamed to {now['name']}, with a view of the same columns in its place")
-        else:
-            add(CONTRACT, f"was renamed to {now['name']}")
+        add(*_renamed(compared, key, was, now))
     if was["definition"] != now["definition"]:
         add(REVIEW, "has another definition")
     for fact, level, what in (
@@ -94,15 +89,29 @@ def _kept(compared: Compared, key: str, was: Facts, now: Facts) -> list[Change]:
             add(level, what)
     if was["options"] != now["options"]:
         add(CONTRACT if was["kind"] in _VIEWS else EXPAND, f"has other options: {', '.join(now['options']) or 'none'}")
-    if now["rls"] and not was["rls"] or now["rls_forced"] and not was["rls_forced"]:
-        add(CONTRACT, "shows only the rows that policies allow (row level security)")
-    elif was["rls"] != now["rls"] or was["rls_forced"] != now["rls_forced"]:
-        add(REVIEW, "has row level security no longer")
     for parent in sorted(set(was["parents"]) - set(now["parents"])):
         add(CONTRACT, f"is no longer a part of {parent}")
     for parent in sorted(set(now["parents"]) - set(was["parents"])):
         add(REVIEW, f"is now a part of {parent}")
-    return found
+    return found + _guarded(kind, key, was, now)
+
+
+def _renamed(compared: Compared, key: str, was: Facts, now: Facts) -> tuple[str, str]:
+    """Return what a new name means: little, when a view with the old one offers the same to the same users."""
+    for one, facts in compared.new("relation").items():
+        same = facts["name"] == was["name"] and facts["kind"] == "v"
+        if same and _offers(compared, one, key) and _rights_kept(was, facts):
+            return REVIEW, f"was renamed to {now['name']}, with a view of the same columns in its place"
+    return CONTRACT, f"was renamed to {now['name']}"
+
+
+def _guarded(kind: str, key: str, was: Facts, now: Facts) -> list[Change]:
+    if (now["rls"] and not was["rls"]) or (now["rls_forced"] and not was["rls_forced"]):
+        what = "shows only the rows that policies allow (row level security)"
+        return [Change(CONTRACT, kind, was["name"], what, key)]
+    if was["rls"] != now["rls"] or was["rls_forced"] != now["rls_forced"]:
+        return [Change(REVIEW, kind, was["name"], "has row level security no longer", key)]
+    return []
 
 
 def rights_changes(kind: str, was: Facts, now: Facts, relation: str = "") -> list[Change]:

@@ -78,8 +78,8 @@ def make_shadow(server: Server, target: Target, schema: str, *, url: str, variab
         )
     shadow = Shadow(
         url=server.url(target.database),
-        instead=_environment(server.port, target.user, password, target.database, url, variable),
-        astray=_environment(server.port, target.user, password, _NOWHERE, url, variable),
+        instead=_environment(server.port, target.user, password, database=target.database, url=url, variable=variable),
+        astray=_environment(server.port, target.user, password, database=_NOWHERE, url=url, variable=variable),
     )
     with shadow.connect() as session:
         if not target.has_public:
@@ -96,25 +96,27 @@ def make_shadow(server: Server, target: Target, schema: str, *, url: str, variab
 
 
 def _run(session: Connection, statements: typing.Iterable[str], what: str) -> None:
-    for statement in statements:
-        try:
+    try:
+        for statement in statements:
             session.execute(statement.encode())
-        except DatabaseError as error:
-            lines = str(error).strip().splitlines()
-            raise BatonError(
-                found=f"{what} cannot be made on the server for the rehearsal: {lines[0]}",
-                expected="a server that knows everything that the target's schema uses, such as its extensions",
-                fix="install on this host what is named, for the version of PostgreSQL that rehearses, or name programs that have it"
-                " in rehearsal_bin; or do without (rehearsal: off)",
-                output=lines,
-            ) from error
+    except DatabaseError as error:
+        lines = str(error).strip().splitlines()
+        raise BatonError(
+            found=f"{what} cannot be made on the server for the rehearsal: {lines[0]}",
+            expected="a server that knows everything that the target's schema uses, such as its extensions",
+            fix="install on this host what is named, for the version of PostgreSQL that rehearses, or name programs that have it"
+            " in rehearsal_bin; or do without (rehearsal: off)",
+            output=lines,
+        ) from error
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _environment(port: int, user: str, password: str, database: str, url: str, variable: str) -> dict[str, str | None]:
+def _environment(
+    port: int, user: str, password: str, *, database: str, url: str, variable: str
+) -> dict[str, str | None]:
     """Return the variables that lead a tool to the shadow: the URL, and those of libpq for what takes only a part of it."""
     scheme, _separator, rest = url.partition("://")
     pairs = [

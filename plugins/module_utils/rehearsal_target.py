@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""What a rehearsal has to know of the target: its schema, roles and settings, the tool's own tables, how large its tables are. Only read."""
+"""What a rehearsal has to know of the target, which is only read: its schema, roles and settings, and how large its tables are."""
 
 from __future__ import annotations
 

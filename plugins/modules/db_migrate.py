@@ -200,7 +200,7 @@ options:
   rehearsal:
     description:
       - Whether migrations are rehearsed before they are applied.
-      - The shadow is a throw-away PostgreSQL server on this host, with the schema of the database and the rows of the tool's own tables, and
+      - The shadow is a throw-away PostgreSQL server on this host, with the schema of the database, the rows of the tool's own tables and
         no other rows. There the tool, as it is, goes up, down, and up again. The database itself is only read.
       - V(report) says in RV(rehearsal) what was found, and that there was no rehearsal when there could be none.
       - V(required) also refuses a change that is measured as contract, unless O(allow_contract=true), whatever its file says, one that is
@@ -432,7 +432,7 @@ rehearsal:
     statements:
       description:
         - Each statement of a migration that did something to tables that were there.
-        - It C(takes) locks and C(holds) others meanwhile (table and mode), C(scans) and C(rewrites) whole tables, or C(changes_data) of them.
+        - It C(takes) locks and C(holds) others meanwhile (table and mode), C(scans) and C(rewrites) whole tables, or C(changes_data).
       type: list
       elements: dict
     tables:

@@ -159,7 +159,7 @@ def test_a_tool_that_goes_elsewhere_than_it_is_told_to_is_not_rehearsed(app: App
 
 def test_without_programs_a_rehearsal_is_refused_or_left_out_with_a_word(app: App, run: Run) -> None:
     app.add("0004", "0003", "nothing", sql("SELECT 1"))
-    elsewhere = {"rehearsal_bin": "/nonexistent"}
+    elsewhere: Result = {"rehearsal_bin": "/nonexistent"}
     refused = run(app, rehearsal="required", fails=True, **elsewhere)
     assert "no programs of PostgreSQL in /nonexistent" in refused["msg"]
     assert "install the server package" in refused["msg"]
