@@ -30,7 +30,12 @@ CREATE TABLE steps (version text);
 STATEMENTS: tuple[tuple[str, dict[str, str], list[str], list[str]], ...] = (
     ("ALTER TABLE users ADD nick text", {"public.users": ALONE}, [], []),
     ("ALTER TABLE users ADD nick text DEFAULT 'x'", {"public.users": ALONE}, [], []),
-    ("ALTER TABLE users ADD key uuid DEFAULT gen_random_uuid()", {"public.users": ALONE}, ["public.users"], ["public.users"]),
+    (
+        "ALTER TABLE users ADD key uuid DEFAULT gen_random_uuid()",
+        {"public.users": ALONE},
+        ["public.users"],
+        ["public.users"],
+    ),
     ("ALTER TABLE users ALTER age SET NOT NULL", {"public.users": ALONE}, ["public.users"], []),
     ("ALTER TABLE users ALTER name SET NOT NULL", {"public.users": ALONE}, [], []),  # a valid check proves it
     ("ALTER TABLE users ALTER age TYPE bigint", {"public.users": ALONE}, ["public.users"], ["public.users"]),
@@ -45,7 +50,7 @@ STATEMENTS: tuple[tuple[str, dict[str, str], list[str], list[str]], ...] = (
         [],
         [],
     ),
-)  # fmt: skip # a table
+)
 
 
 @pytest.fixture
