@@ -132,6 +132,8 @@ def _revisions(change: Change, parts: list[tuple[str, list[Event]]], steps: typi
 
 def _statement(event: Event, around: typing.Sequence[Event]) -> Found | None:
     """Return what a statement did to tables that were there, None when it did nothing to them."""
+    if event.tag == "UNSEEN":
+        return None
     if event.kind == "data":
         kept = {table: modes for table, modes in _strongest(event.locks).items() if modes != _BY_DATA}
         names = [one["name"] for one in event.objects]

@@ -57,6 +57,9 @@ BEGIN
       coalesce(nullif(current_setting('baton.locks', true), ''), '{{}}')::json, {OWN_SCHEMA}.locks(),
       (SELECT coalesce(json_agg(key), '[]') FROM json_each_text({OWN_SCHEMA}.scans())
         WHERE value::bigint > coalesce((before ->> key)::bigint, 0)));
+    INSERT INTO {OWN_SCHEMA}.events (kind, tag, objects) SELECT 'data', 'UNSEEN', json_build_array(json_build_object(
+      'type', 'table', 'relation', t.oid::text, 'name', t.name)) FROM {OWN_SCHEMA}.tables AS t
+     WHERE EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = t.oid AND g.tgname LIKE '{OWN_SCHEMA}%' AND g.tgenabled <> 'A');
   END IF;
 END $$;
 

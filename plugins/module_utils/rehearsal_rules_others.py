@@ -65,6 +65,7 @@ _VERBS = {
     "INSERT": (REVIEW, "got rows (INSERT)"),
     "UPDATE": (REVIEW, "had rows changed (UPDATE)"),
     "DELETE": (REVIEW, "had rows deleted (DELETE)"),
+    "UNSEEN": (REVIEW, "had its triggers disabled, so that nobody knows what happened to its rows"),
     "TRUNCATE": (CONTRACT, "was emptied (TRUNCATE)"),
 }
 

@@ -58,7 +58,8 @@ SELECT format('ALTER %s SET %I TO %s', CASE WHEN s.setrole = 0 THEN format('DATA
        split_part(one, '=', 1), CASE split_part(one, '=', 1) WHEN 'search_path' THEN substr(one, strpos(one, '=') + 1)
          ELSE quote_literal(substr(one, strpos(one, '=') + 1)) END)
   FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole, unnest(s.setconfig) AS one
- WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) ORDER BY 1"""
+ WHERE split_part(one, '=', 1) !~ 'preload_libraries$'
+   AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) ORDER BY 1"""
 _WHERE = """
 SELECT current_database(), session_user::text, current_setting('server_version_num')::int / 10000,
        (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()), to_regnamespace('public') IS NOT NULL"""

@@ -119,6 +119,15 @@ def test_a_change_of_data_is_seen_though_there_are_no_rows(
     assert found["changes"][0]["level"] in ("review", "contract")
 
 
+def test_triggers_that_are_disabled_hide_nothing(session: psycopg.Connection[typing.Any]) -> None:
+    off, on = "ALTER TABLE users DISABLE TRIGGER ALL", "ALTER TABLE users ENABLE TRIGGER ALL"
+    told = [str(one["what"]) for one in seen(session, off, "UPDATE users SET age = 1", on)["changes"]]
+    assert any("nobody knows what happened to its rows" in one for one in told)
+    # Nor does a session that has the server leave out triggers.
+    session.execute(b"SET session_replication_role = replica")
+    assert seen(session, "UPDATE users SET age = 1")["level"] == "review"
+
+
 def test_what_only_reads_or_makes_something_new_does_nothing_to_tables_in_use(
     session: psycopg.Connection[typing.Any],
 ) -> None:
