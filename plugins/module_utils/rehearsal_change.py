@@ -27,6 +27,8 @@ class Change:
     what: str
     relation: str = ""
     """Key of the table that it belongs to."""
+    key: str = ""
+    """Its own key, for a column."""
     by_data: bool = False
     """Whether it was a change of rows."""
 

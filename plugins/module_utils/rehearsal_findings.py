@@ -78,7 +78,7 @@ def findings(seen: Seen, steps: typing.Sequence[Revision]) -> Found:
         ],
         "statements": [
             {**statement, "revision": revision}
-            for revision, events in parts
+            for revision, events, _columns in parts
             for statement in (_statement(event, events) for event in events)
             if statement
         ],
@@ -87,20 +87,34 @@ def findings(seen: Seen, steps: typing.Sequence[Revision]) -> Found:
     }
 
 
-def _parts(events: typing.Sequence[Event], steps: typing.Sequence[Revision]) -> list[tuple[str, list[Event]]]:
-    """Return what happened before the tool noted each migration; what nobody noted belongs to no one."""
-    parts: list[tuple[str, list[Event]]] = []
+class _Part(typing.NamedTuple):
+    """What happened before the tool noted the migration ``revision``, and the keys of the columns that were changed by then."""
+
+    revision: str
+    events: list[Event]
+    columns: set[str]
+
+
+def _parts(events: typing.Sequence[Event], steps: typing.Sequence[Revision]) -> list[_Part]:
+    """Return what belongs to each migration; what nobody noted belongs to no one."""
+    parts: list[_Part] = []
     open_part: list[Event] = []
+    columns: dict[str, str] = {}
     for event in events:
+        if event.kind == "start":
+            columns = event.columns
+            continue
         if event.kind != "note":
             open_part.append(event)
             continue
         revision = _noted(event, steps)
         if revision:
-            parts.append((revision, open_part))
-            open_part = []
+            now = event.columns
+            changed = {key for key in {*columns, *now} if columns.get(key) != now.get(key)}
+            parts.append(_Part(revision, open_part, changed))
+            open_part, columns = [], now
     only = steps[0].revision if len(steps) == 1 else ""
-    return [*parts, (only, open_part)]
+    return [*parts, _Part(only, open_part, set())]
 
 
 def _noted(event: Event, steps: typing.Sequence[Revision]) -> str:
@@ -112,12 +126,15 @@ def _noted(event: Event, steps: typing.Sequence[Revision]) -> str:
     return ""
 
 
-def _revisions(change: Change, parts: list[tuple[str, list[Event]]], steps: typing.Sequence[Revision]) -> list[str]:
+def _revisions(change: Change, parts: list[_Part], steps: typing.Sequence[Revision]) -> list[str]:
     """Return the migrations that touched what changed; all of them when nobody can tell."""
+    own = [part.revision for part in parts if change.key and change.key in part.columns]
+    if own:
+        return own
     kinds = ("data",) if change.by_data else ("ddl", "drop", "rewrite")
     seen = [
         (revision, one)
-        for revision, events in parts
+        for revision, events, _columns in parts
         for event in events
         if revision and event.kind in kinds
         for one in event.objects

@@ -26,7 +26,14 @@ CREATE TABLE {OWN_SCHEMA}.state (armed boolean);
 INSERT INTO {OWN_SCHEMA}.state VALUES (false);
 CREATE TABLE {OWN_SCHEMA}.events (
   id bigserial PRIMARY KEY, transaction bigint DEFAULT txid_current(), kind text NOT NULL, tag text, query text DEFAULT current_query(),
-  objects json DEFAULT '[]', held json DEFAULT '{{}}', locks json DEFAULT '{{}}', scans json DEFAULT '[]');
+  objects json DEFAULT '[]', held json DEFAULT '{{}}', locks json DEFAULT '{{}}', scans json DEFAULT '[]',
+  columns json DEFAULT '{{}}');
+
+CREATE FUNCTION {OWN_SCHEMA}.columns() RETURNS json LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
+  SELECT coalesce(json_object_agg(a.attrelid || '.' || a.attnum, concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod),
+           a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(e.adbin, e.adrelid))), '{{}}')
+    FROM pg_attribute AS a JOIN {OWN_SCHEMA}.tables AS t ON t.oid = a.attrelid
+    LEFT JOIN pg_attrdef AS e ON e.adrelid = a.attrelid AND e.adnum = a.attnum WHERE a.attnum > 0 AND NOT a.attisdropped $$;
 
 CREATE FUNCTION {OWN_SCHEMA}.locks() RETURNS json LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
   SELECT coalesce(json_object_agg(name, modes), '{{}}') FROM (
@@ -95,7 +102,8 @@ END $$;
 CREATE FUNCTION {OWN_SCHEMA}.noted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
   IF (SELECT armed FROM {OWN_SCHEMA}.state) THEN
-    INSERT INTO {OWN_SCHEMA}.events (kind, tag, objects) SELECT 'note', tg_op, json_agg(value) FROM json_each_text(to_json(NEW));
+    INSERT INTO {OWN_SCHEMA}.events (kind, tag, columns, objects)
+    SELECT 'note', tg_op, {OWN_SCHEMA}.columns(), json_agg(value) FROM json_each_text(to_json(NEW));
   END IF;
   RETURN NULL;
 END $$;
@@ -117,14 +125,16 @@ _HISTORY, _DATA = (
     f"SELECT name FROM {OWN_SCHEMA}.tables JOIN pg_class USING (oid) WHERE relkind <> 'm' AND {condition} ORDER BY 1"  # noqa: S608 - constants
     for condition in ("history", "NOT history")
 )
-_EVENTS = f"SELECT transaction, kind, tag, query, objects, held, locks, scans FROM {OWN_SCHEMA}.events ORDER BY id"  # noqa: S608 - a constant
+_EVENTS = (
+    f"SELECT transaction, kind, tag, query, objects, held, locks, scans, columns FROM {OWN_SCHEMA}.events ORDER BY id"  # noqa: S608 - a constant
+)
 
 
 @dataclass(frozen=True)
 class Event:
     """Something that a migration did.
 
-    ``kind`` is ``ddl``, ``drop``, ``rewrite``, ``data`` or ``note`` (the tool noted a migration as applied). ``held`` are the modes
+    ``kind`` is ``ddl``, ``drop``, ``rewrite``, ``data``, ``start``, or ``note`` (the tool noted a migration as applied). ``held`` are the modes
     of locks on tables of before that its session had already, ``locks`` those that it had afterwards; ``scans`` are the tables read
     as a whole.
     """
@@ -137,6 +147,8 @@ class Event:
     held: dict[str, list[str]] = field(default_factory=dict)
     locks: dict[str, list[str]] = field(default_factory=dict)
     scans: list[str] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    """What the columns of the tables were at a note, by their key."""
 
 
 def install(connection: Connection, history: typing.Collection[str]) -> None:
@@ -165,14 +177,16 @@ def _trigger(connection: Connection, table: str, verb: str, each: str, function:
 
 def arm(connection: Connection, *, on: bool) -> None:
     """Begin to record, or end it."""
+    if on:
+        connection.execute(_START.encode())
     connection.execute(f"UPDATE {OWN_SCHEMA}.state SET armed = %s".encode(), [on])  # noqa: S608 - a constant
 
 
 def read_events(connection: Connection) -> list[Event]:
     """Return what was recorded, in order."""
     return [
-        Event(transaction, kind, tag or "", query or "", objects or [], held, locks, scans)
-        for transaction, kind, tag, query, objects, held, locks, scans in connection.execute(
+        Event(transaction, kind, tag or "", query or "", objects or [], held, locks, scans, columns)
+        for transaction, kind, tag, query, objects, held, locks, scans, columns in connection.execute(
             _EVENTS.encode()
         ).fetchall()
     ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import typing
+from dataclasses import replace
 
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import (
     CONTRACT,
@@ -133,15 +134,15 @@ def column_changes(compared: Compared) -> list[Change]:
     found: list[Change] = []
     added = {facts["name"] for facts in compared.new("column").values()}
     gone = {facts["name"] for facts in compared.gone("column").values()}
-    for facts in compared.gone("column").values():
+    for key, facts in compared.gone("column").items():
         if compared.was_there(facts["relation"]):
             what = "was dropped and added again, without what was in it" if facts["name"] in added else "was dropped"
-            found.append(Change(CONTRACT, "column", facts["name"], what, facts["relation"]))
+            found.append(Change(CONTRACT, "column", facts["name"], what, facts["relation"], key))
     for key, facts in compared.new("column").items():
         if compared.was_there(facts["relation"]) and facts["name"] not in gone:
             found.append(_added(compared, key, facts))
-    for _key, was, now in compared.kept("column"):
-        found += _column(compared, was, now)
+    for key, was, now in compared.kept("column"):
+        found += [replace(one, key=key) for one in _column(was, now)]
     return found
 
 
@@ -163,7 +164,7 @@ def _added(compared: Compared, key: str, now: Facts) -> Change:
     elif _namesakes(compared, now):
         namesakes = " or ".join(_namesakes(compared, now))
         level, what = REVIEW, f"was added, and a join that names no table may mean {namesakes}"
-    return Change(level, "column", now["name"], what, now["relation"])
+    return Change(level, "column", now["name"], what, now["relation"], key)
 
 
 def _required(facts: Facts) -> bool:
@@ -200,7 +201,7 @@ def _namesakes(compared: Compared, now: Facts) -> list[str]:
     )
 
 
-def _column(compared: Compared, was: Facts, now: Facts) -> list[Change]:
+def _column(was: Facts, now: Facts) -> list[Change]:
     found: list[Change] = []
 
     def add(level: str, what: str) -> None:
@@ -223,7 +224,6 @@ def _column(compared: Compared, was: Facts, now: Facts) -> list[Change]:
         add(CONTRACT, f"may no longer be used by {', '.join(lost)}")
     if gained:
         add(REVIEW, f"may now be used by {', '.join(gained)}")
-    del compared
     return found
 
 

@@ -144,6 +144,7 @@ def test_each_change_is_told_with_the_migration_that_made_it(session: psycopg.Co
     statements = (
         "ALTER TABLE users ADD nick text",
         "INSERT INTO steps VALUES ('1')",
+        "ALTER TABLE users ALTER age SET NOT NULL",
         "ALTER TABLE orders DROP user_id",
         "UPDATE users SET name = 'x'",
         "INSERT INTO steps VALUES ('2')",
@@ -152,9 +153,10 @@ def test_each_change_is_told_with_the_migration_that_made_it(session: psycopg.Co
     assert {one["name"]: one["revisions"] for one in found["changes"]} == {
         "public.orders.user_id": ["2"],
         "public.users": ["2"],
+        "public.users.age": ["2"],
         "public.users.nick": ["1"],
     }
-    assert [one["revision"] for one in found["statements"]] == ["1", "2", "2"]
+    assert [one["revision"] for one in found["statements"]] == ["1", "2", "2", "2"]
 
 
 def test_an_index_made_concurrently_is_seen_though_no_lock_is_left(session: psycopg.Connection[typing.Any]) -> None:
