@@ -125,18 +125,19 @@ _HISTORY, _DATA = (
     f"SELECT name FROM {OWN_SCHEMA}.tables JOIN pg_class USING (oid) WHERE relkind <> 'm' AND {condition} ORDER BY 1"  # noqa: S608 - constants
     for condition in ("history", "NOT history")
 )
-_EVENTS = (
-    f"SELECT transaction, kind, tag, query, objects, held, locks, scans, columns FROM {OWN_SCHEMA}.events ORDER BY id"  # noqa: S608 - a constant
-)
+_EVENTS = f"""
+SELECT transaction, kind, tag, query, objects, held, locks, scans, columns FROM {OWN_SCHEMA}.events ORDER BY id
+"""  # noqa: S608 - made of constants
+_START = f"INSERT INTO {OWN_SCHEMA}.events (kind, columns) VALUES ('start', {OWN_SCHEMA}.columns())"  # noqa: S608 - constants
 
 
 @dataclass(frozen=True)
 class Event:
     """Something that a migration did.
 
-    ``kind`` is ``ddl``, ``drop``, ``rewrite``, ``data``, ``start``, or ``note`` (the tool noted a migration as applied). ``held`` are the modes
-    of locks on tables of before that its session had already, ``locks`` those that it had afterwards; ``scans`` are the tables read
-    as a whole.
+    ``kind`` is ``ddl``, ``drop``, ``rewrite``, ``data``, ``start``, or ``note`` (the tool noted a migration as applied).
+    ``held`` are the modes of locks on tables of before that its session had already, ``locks`` those that it had afterwards;
+    ``scans`` are the tables read as a whole.
     """
 
     transaction: int
