@@ -122,6 +122,7 @@ def test_what_needs_a_look_is_refused_until_somebody_has_looked(app: App, run: R
         app.query("DROP ROLE ordinary")
 
 
+@pytest.mark.slow
 def test_an_empty_database_is_rehearsed_from_the_first_migration_on(
     tmp_path: Path, postgres: PostgresServer, database: str, run: Run
 ) -> None:
