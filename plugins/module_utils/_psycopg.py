@@ -16,13 +16,15 @@ try:
     from psycopg import conninfo, pq
 except ImportError as import_error:
     _MISSING = str(import_error)
+    DatabaseError: type[Exception] = OSError  # nothing raises it then
 else:
     _MISSING = ""
+    DatabaseError = psycopg.Error
 
 if typing.TYPE_CHECKING:
     Connection = psycopg.Connection[typing.Tuple[typing.Any, ...]]  # noqa: UP006 - evaluated by type checkers only
 
-__all__ = ["connect", "database_refusal", "told"]
+__all__ = ["DatabaseError", "connect", "database_refusal", "libpq_environment", "told"]
 
 _FLOOR = (3, 1)
 _CONNECT_TIMEOUT = 10  # seconds
@@ -87,6 +89,18 @@ def connect(variables: typing.Mapping[str, str], url: str, *, application_name: 
             fix=fix,
             details=str(error).strip(),
         ) from error
+
+
+def libpq_environment(variables: typing.Mapping[str, str], url: str) -> dict[str, str]:
+    """Return the environment in which a program of PostgreSQL, such as pg_dump, reaches the database that ``url`` leads to.
+
+    Raises:
+        BatonError: psycopg is missing or too old, or the URL is not one of PostgreSQL.
+    """
+    _require()
+    given = {**_libpq_variables(variables), **_libpq_options(url)}
+    names = {option.keyword.decode(): (option.envvar or b"").decode() for option in pq.Conninfo.get_defaults()}
+    return {names[keyword]: str(value) for keyword, value in given.items() if names.get(keyword)}
 
 
 def told(connection: Connection, statement: str) -> list[str]:

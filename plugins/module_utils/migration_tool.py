@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from ansible_collections.baton.release.plugins.module_utils.envfile import parse
@@ -51,7 +51,8 @@ class ToolSettings:
     """How the app's own tool is run.
 
     ``timeout`` is in seconds, ``ddl_lock_timeout`` and ``statement_timeout`` are in PostgreSQL's notation; ``user`` is whom the tool
-    runs as, None for the user of this process.
+    runs as, None for the user of this process; ``instead`` replaces variables of the environment, whatever they come from, and None in it
+    takes one away.
     """
 
     project_dir: Path
@@ -62,6 +63,7 @@ class ToolSettings:
     timeout: float
     statement_timeout: str = "0"
     user: str | None = None
+    instead: typing.Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,10 @@ def surroundings(settings: ToolSettings) -> Surroundings:
     own = os.environ if account is None else account.own_environment(os.environ)
     variables = {**own, **delivered, **settings.environment}
     variables.setdefault("PGOPTIONS", _limits(settings))
+    for name, value in settings.instead.items():
+        variables.pop(name, None)
+        if value is not None:
+            variables[name] = value
     url = variables.get(settings.database_url_variable, "")
     if not url:
         absent = f"; these env files do not exist: {', '.join(missing)}" if missing else ""

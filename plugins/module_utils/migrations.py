@@ -21,11 +21,14 @@ from ansible_collections.baton.release.plugins.module_utils.migration_plan impor
     refuse_irreversible,
 )
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import NotThereYet
+from ansible_collections.baton.release.plugins.module_utils.rehearsal import rehearse
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_gate import measured, pass_gate
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Schema
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, Surroundings
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_gate import Gate
 
 __all__ = ["Tool", "Wanted", "migrate"]
 
@@ -64,7 +67,7 @@ class Tool(typing.Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for: ``state`` is ``upgraded``, ``downgraded`` or ``gathered``; ``lock_timeout`` is in seconds."""
+    """What is asked for: ``state`` is ``upgraded``, ``downgraded``, ``gathered`` or ``rehearsed``; ``lock_timeout`` is in seconds."""
 
     state: str
     revision: str | None = None
@@ -78,6 +81,7 @@ def migrate(
     *,
     make: Make,
     wanted: Wanted,
+    gate: Gate,
     likely: typing.Sequence[typing.Mapping[str, typing.Any]] | None,
     state_dir: str,
     token: int | None,
@@ -88,6 +92,7 @@ def migrate(
     Args:
         make: what makes the driver of the app's tool.
         wanted: the state asked for.
+        gate: whether and how migrations are rehearsed before.
         likely: migrations of the version to come, for check mode on a host that has not got it yet.
         state_dir: the app's state directory on this host, for the fence.
         token: the lease under which this happens.
@@ -106,8 +111,12 @@ def migrate(
                 raise
             result = _unknown(missing.reason, likely or [], wanted)
         else:
-            only_read = check_mode or wanted.state == "gathered"
-            result = _read_only(tool, wanted) if only_read else _change(tool, wanted, directory)
+            if wanted.state == "rehearsed":
+                result = _rehearse(tool, wanted, gate)
+            elif check_mode or wanted.state == "gathered":
+                result = _read_only(tool, wanted, gate)
+            else:
+                result = _change(tool, wanted, gate, directory)
             result["env_files_missing"] = list(tool.surroundings.missing_files)
             result.setdefault("last_attempt", _told(migration_attempt.last_failed(directory)))
     return {**result, "seconds": round(time.monotonic() - started, 3)}
@@ -120,21 +129,44 @@ def _told(attempt: migration_attempt.Attempt | None) -> str:
 def _fence(
     wanted: Wanted, state_dir: str, token: int | None, *, check_mode: bool
 ) -> contextlib.AbstractContextManager[None]:
-    if wanted.state == "gathered":
+    if wanted.state in ("gathered", "rehearsed"):
         return contextlib.nullcontext()
     return fenced(state_dir, token, check_mode=check_mode)
 
 
-def _read_only(tool: Tool, wanted: Wanted) -> dict[str, typing.Any]:
+def _read_only(tool: Tool, wanted: Wanted, gate: Gate) -> dict[str, typing.Any]:
     schema = tool.schema()
     if wanted.state == "gathered":
         return _result(schema, schema, msg=_where(schema))
     way = _way(schema, wanted)
     msg = f"would {way}" if way.steps else way.nothing
-    return {**_result(schema, schema, msg=msg), "changed": bool(way.steps), **way.as_result(way.steps)}
+    found = _gate(tool, wanted, gate, way, only_kept=True)
+    steps = measured(way.steps, found)
+    return {
+        **_result(schema, schema, msg=msg),
+        "changed": bool(way.steps),
+        **way.as_result(steps),
+        **({"rehearsal": found} if found else {}),
+    }
 
 
-def _change(tool: Tool, wanted: Wanted, directory: Path) -> dict[str, typing.Any]:
+def _rehearse(tool: Tool, wanted: Wanted, gate: Gate) -> dict[str, typing.Any]:
+    schema = tool.schema()
+    way = _way(schema, replace(wanted, allow_contract=True))
+    if not way.steps:
+        return _result(schema, schema, msg=f"nothing to rehearse: {way.nothing}")
+    found = rehearse(gate.how, tool, way)
+    msg = f"a rehearsal to {way} found: {found['level']}"
+    return {**_result(schema, schema, msg=msg), "rehearsal": found}
+
+
+def _gate(tool: Tool, wanted: Wanted, gate: Gate, way: Way, *, only_kept: bool = False) -> dict[str, typing.Any]:
+    if not way.up or not way.steps:
+        return {}
+    return pass_gate(gate, tool, way, allow_contract=wanted.allow_contract, only_kept=only_kept)
+
+
+def _change(tool: Tool, wanted: Wanted, gate: Gate, directory: Path) -> dict[str, typing.Any]:
     around = tool.surroundings
     with migration_lock(around.variables, around.url, wait=wanted.lock_timeout) as session:
         last = migration_attempt.last_failed(directory)
@@ -145,6 +177,7 @@ def _change(tool: Tool, wanted: Wanted, directory: Path) -> dict[str, typing.Any
             if last:
                 migration_attempt.end(directory, None)
             return {**_result(before, before, msg=way.nothing), "last_attempt": _told(last)}
+        found = _gate(tool, wanted, gate, way)
         migration_attempt.begin(directory, str(way))
         try:
             ended, timeouts = _run(tool, way, session, wanted.lock_retries)
@@ -161,7 +194,8 @@ def _change(tool: Tool, wanted: Wanted, directory: Path) -> dict[str, typing.Any
     return {
         **_result(before, after, msg=msg),
         "changed": True,
-        **way.as_result(way.steps),
+        **way.as_result(measured(way.steps, found)),
+        **({"rehearsal": found} if found else {}),
         "last_attempt": _told(last),
         "lock_timeouts": timeouts,
         "invalid_indexes": invalid,

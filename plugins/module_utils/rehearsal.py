@@ -1,0 +1,147 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The rehearsal of pending migrations: in a shadow of the target on a server of its own, with the app's tool as it is.
+
+The target is only read: its schema, the tool's own tables and how large its tables are. What was found is kept with a digest of all that
+it depends on, so that the same rehearsal is not made twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.files import read_json, write_json
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_findings import findings, sizes
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_report import report
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_run import refuse_astray, up_down_up
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import find_programs, throw_away_server
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import make_shadow
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import dump_schema, read_target
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils.migration_plan import Way
+    from ansible_collections.baton.release.plugins.module_utils.migrations import Tool
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Programs
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import Target
+
+__all__ = ["Rehearsal", "not_made", "rehearse"]
+
+Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
+_FORMAT = "1"
+"""Changes with what is kept, and with the rules."""
+_FILE = "rehearsal.json"
+_LEFT_OUT = frozenset({".git", "__pycache__"})
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How to rehearse: what ``make`` makes a tool of, given variables that replace those of its environment, and where things are."""
+
+    make: typing.Callable[[typing.Mapping[str, str | None]], Tool]
+    project_dir: Path
+    state_dir: Path
+    variable: str
+    """Of the environment, that holds the URL of the database."""
+    identity: str = ""
+    """All else that decides what the tool does, as text."""
+    programs: str | None = None
+    tables: tuple[str, ...] = ()
+    """Further tables of the tool's own."""
+    keep: bool = True
+
+
+def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -> Found:
+    """Rehearse the steps of ``way``, and return what was found; what was found before is returned again while nothing has changed.
+
+    Args:
+        how: how to rehearse.
+        tool: the app's tool, as it is used for the target.
+        way: up, with at least one step.
+        only_kept: return only what was found before; ``made`` is false when there is nothing.
+
+    Raises:
+        BatonError: it cannot be rehearsed, or a migration fails in the shadow.
+    """
+    started = time.monotonic()
+    around = tool.surroundings
+    target = read_target(around, how.tables)
+    programs = find_programs(how.programs, major=target.major)
+    work = Path(tempfile.mkdtemp(prefix="baton-rehearsal-"))
+    try:
+        schema = dump_schema(around, programs, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    digest = _digest(how, way, target, schema, programs)
+    kept = read_json(how.state_dir / _FILE) or {}
+    cached = kept.get("digest") == digest
+    if cached:
+        found: Found = kept["found"]
+    elif only_kept:
+        return {"made": False, "why": "check mode rehearses nothing", "report": []}
+    else:
+        found = _made(how, tool, way, target, schema=schema, programs=programs)
+        if how.keep:
+            write_json(how.state_dir / _FILE, {"digest": digest, "found": found})
+    told = {**found, "tables": sizes(found, target.tables)}
+    return {
+        **told,
+        "made": True,
+        "cached": cached,
+        "digest": digest,
+        "report": report(told),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _made(how: Rehearsal, tool: Tool, way: Way, target: Target, *, schema: str, programs: Programs) -> Found:
+    around = tool.surroundings
+    with throw_away_server(programs, around.account) as server:
+        shadow = make_shadow(server, target, schema, url=around.url, variable=how.variable)
+        refuse_astray(how.make, shadow, how.variable)
+        seen = up_down_up(how.make(shadow.instead), way, shadow, list(target.history))
+    return {**findings(seen, way.steps), "server": programs.major}
+
+
+def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Programs) -> str:
+    """Return a digest of all that the outcome depends on: the tree, the schema, the tool's tables, and the steps."""
+    digest = hashlib.sha256()
+    settled = [
+        _FORMAT,
+        how.identity,
+        how.variable,
+        [one.revision for one in way.steps],
+        list(way.targets),
+        schema,
+        programs.major,
+        target.user,
+        list(target.statements),
+        list(target.settings),
+        sorted((name, rows.decode(errors="replace")) for name, rows in target.history.items()),
+    ]
+    digest.update(json.dumps(settled).encode())
+    for path in sorted(how.project_dir.rglob("*")):
+        if path.is_file() and not _LEFT_OUT.intersection(path.parts):
+            digest.update(f"\0{path.relative_to(how.project_dir)}\0".encode())
+            digest.update(_content(path))
+    return digest.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:  # what this user cannot read is told by its size and time
+        state = path.stat()
+        return f"{state.st_size} {state.st_mtime_ns}".encode()
+
+
+def not_made(error: BatonError) -> Found:
+    """Return what is said of a rehearsal that was not possible."""
+    return {"made": False, "why": error.found, "report": [f"not rehearsed: {error.found}"]}

@@ -1,0 +1,77 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""What a rehearsal found, as lines for people."""
+
+from __future__ import annotations
+
+import typing
+
+__all__ = ["report"]
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+_STEP = 1024
+_FEW = 5
+
+
+def report(found: typing.Mapping[str, typing.Any]) -> list[str]:
+    """Return a line for each thing that matters: the changes, what statements do to tables in use, and the ways down and up again."""
+    lines = [_change(one) for one in found["changes"]]
+    lines += [_statement(one, found["tables"]) for one in found["statements"]]
+    return [*lines, *_down(found["down"]), *_again(found["again"])]
+
+
+def _change(one: typing.Mapping[str, typing.Any]) -> str:
+    return f"{one['level']}: {one['kind']} {one['name']} {one['what']} ({', '.join(one['revisions'])})"
+
+
+def _statement(one: typing.Mapping[str, typing.Any], tables: typing.Mapping[str, typing.Mapping[str, int]]) -> str:
+    told = [f"locks {name} ({mode})" for name, mode in one["takes"].items()]
+    told += [f"reads the whole of {_sized(name, tables)}" for name in one["scans"]]
+    told += [f"writes {_sized(name, tables)} anew" for name in one["rewrites"]]
+    told += [f"changes data of {_sized(name, tables)}" for name in one["changes_data"]]
+    held = [f"{name} ({mode})" for name, mode in one["holds"].items() if name not in one["takes"]]
+    meanwhile = f", while it holds {', '.join(held)}" if held else ""
+    concurrently = " CONCURRENTLY" if one["concurrently"] else ""
+    revision = f" ({one['revision']})" if one["revision"] else ""
+    return f"{one['tag']}{concurrently} {one['on']}: {', '.join(told)}{meanwhile}{revision}"
+
+
+def _sized(name: str, tables: typing.Mapping[str, typing.Mapping[str, int]]) -> str:
+    if name not in tables:
+        return name
+    return f"{name}, {_bytes(tables[name]['bytes'])} in about {tables[name]['rows']} rows"
+
+
+def _bytes(size: float) -> str:
+    unit = 0
+    while size >= _STEP and unit < len(_UNITS) - 1:
+        size, unit = size / _STEP, unit + 1
+    return f"{size:.3g} {_UNITS[unit]}"
+
+
+def _down(down: typing.Mapping[str, typing.Any]) -> list[str]:
+    if not down["reached"]:
+        return [f"the way down was not gone: {down['why']}"]
+    lines = [
+        "the way down restores the schema"
+        if down["restores"]
+        else f"the way down leaves another schema: {_some(down['differences'])}"
+    ]
+    if down["loses"]:
+        lines.append(f"the way down loses what is in {', '.join(down['loses'])}")
+    return lines
+
+
+def _again(again: typing.Mapping[str, typing.Any]) -> list[str]:
+    if not again["reached"]:
+        return [f"the second way up was not gone: {again['why']}"]
+    return (
+        ["the second way up leads to the same schema"]
+        if again["equal"]
+        else [f"the second way up leads to another schema: {_some(again['differences'])}"]
+    )
+
+
+def _some(differences: typing.Sequence[str]) -> str:
+    more = f", and {len(differences) - _FEW} more" if len(differences) > _FEW else ""
+    return "; ".join(differences[:_FEW]) + more

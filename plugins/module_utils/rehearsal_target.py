@@ -1,0 +1,196 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""What a rehearsal has to know of the target, which is only read: its schema, roles and settings, and how large its tables are."""
+
+from __future__ import annotations
+
+import re
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.baton.release.plugins.module_utils._psycopg import (
+    DatabaseError,
+    connect,
+    libpq_environment,
+)
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_tool import run
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils._psycopg import Connection
+    from ansible_collections.baton.release.plugins.module_utils.migration_tool import Surroundings
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Programs
+
+__all__ = ["HISTORY", "Table", "Target", "dump_schema", "read_target"]
+
+HISTORY = (
+    "alembic_version",
+    "auth_permission",  # what Django writes after it has migrated
+    "django_content_type",
+    "django_migrations",
+    "knex_migrations",
+    "knex_migrations_lock",
+    "schema_migrations",
+    "flyway_schema_history",
+    "databasechangelog",
+    "databasechangeloglock",
+    "_yoyo_log",
+    "_yoyo_migration",
+    "_yoyo_version",
+    "yoyo_lock",
+)
+"""Names of the tables in which tools keep what they have applied, in whatever schema."""
+_DUMP_TIMEOUT = 300.0  # seconds
+_RANDOM = re.compile(r"^\\(un)?restrict .*\n?", re.MULTILINE)
+_ROLES = """
+SELECT format('CREATE ROLE %I LOGIN %s %s %s %s %s', rolname, CASE WHEN rolsuper THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END,
+       CASE WHEN rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' ELSE 'NOCREATEROLE' END,
+       CASE WHEN rolcreatedb THEN 'CREATEDB' ELSE 'NOCREATEDB' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END)
+  FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname"""
+_MEMBERS = """
+SELECT format('GRANT %I TO %I', r.rolname, m.rolname) FROM pg_auth_members AS a JOIN pg_roles AS r ON r.oid = a.roleid
+  JOIN pg_roles AS m ON m.oid = a.member WHERE m.rolname !~ '^pg_' ORDER BY 1"""
+# search_path is a list already, and would be one name if it were quoted.
+_SETTINGS = """
+SELECT format('ALTER %s SET %I TO %s', CASE WHEN s.setrole = 0 THEN format('DATABASE %I', current_database())
+         WHEN s.setdatabase = 0 THEN format('ROLE %I', r.rolname) ELSE format('ROLE %I IN DATABASE %I', r.rolname, current_database()) END,
+       split_part(one, '=', 1), CASE split_part(one, '=', 1) WHEN 'search_path' THEN substr(one, strpos(one, '=') + 1)
+         ELSE quote_literal(substr(one, strpos(one, '=') + 1)) END)
+  FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole, unnest(s.setconfig) AS one
+ WHERE split_part(one, '=', 1) !~ 'preload_libraries$'
+   AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) ORDER BY 1"""
+_WHERE = """
+SELECT current_database(), session_user::text, current_setting('server_version_num')::int / 10000,
+       (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()), to_regnamespace('public') IS NOT NULL"""
+_TABLES = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relname, c.relkind::text, greatest(c.reltuples, 0)::bigint,
+       pg_total_relation_size(c.oid)
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
+ ORDER BY 1"""
+_SEQUENCES = """
+SELECT s.oid::regclass::text FROM pg_class AS s JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid
+ WHERE s.relkind = 'S' AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %s::regclass ORDER BY 1"""
+
+
+class Table(typing.NamedTuple):
+    """How large a table is: about how many rows, and how many bytes with its indexes."""
+
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target as far as a shadow has to be like it; ``history`` has the rows of the tool's own tables, as COPY writes them."""
+
+    database: str
+    user: str
+    major: int
+    owner: str
+    has_public: bool
+    statements: tuple[str, ...]
+    """What makes its roles."""
+    settings: tuple[str, ...]
+    """What sets the settings of its roles and of itself."""
+    history: typing.Mapping[str, bytes]
+    sequences: typing.Mapping[str, tuple[int, bool]]
+    tables: typing.Mapping[str, Table]
+
+
+def read_target(around: Surroundings, more_history: typing.Sequence[str]) -> Target:
+    """Read what a rehearsal has to know of the database that the tool reaches.
+
+    Args:
+        around: the environment of the tool.
+        more_history: further names of tables that are the tool's own, with or without their schema.
+
+    Raises:
+        BatonError: the database refuses.
+    """
+    with connect(around.variables, around.url, application_name="baton.db_migrate rehearsal") as session:
+        session.execute(b"SET default_transaction_read_only = on")
+        session.execute(b"SET search_path = ''")
+        try:
+            database, user, major, owner, has_public = session.execute(_WHERE.encode()).fetchall()[0]
+            tables = session.execute(_TABLES.encode()).fetchall()
+            names = {*HISTORY, *more_history}
+            history = [name for name, bare, kind, *_size in tables if kind != "m" and (bare in names or name in names)]
+            rows = {name: _copied(session, name) for name in history}
+            sequences = {
+                sequence: _position(session, sequence)
+                for name in history
+                for (sequence,) in session.execute(_SEQUENCES.encode(), [name]).fetchall()
+            }
+            return Target(
+                database=str(database),
+                user=str(user),
+                major=int(major),
+                owner=str(owner),
+                has_public=bool(has_public),
+                statements=tuple(_texts(session, _ROLES) + _texts(session, _MEMBERS)),
+                settings=tuple(_texts(session, _SETTINGS)),
+                history=rows,
+                sequences=sequences,
+                tables={name: Table(int(count), int(size)) for name, _bare, _kind, count, size in tables},
+            )
+        except DatabaseError as error:
+            raise BatonError(
+                found=f"a target that cannot be read for a rehearsal: {str(error).strip().splitlines()[0]}",
+                expected="its catalogs and the tool's own tables to be readable for the user that migrates",
+                fix="grant that user what is missing; nothing was changed",
+            ) from error
+
+
+def _texts(session: Connection, query: str) -> list[str]:
+    return [str(row[0]) for row in session.execute(query.encode()).fetchall()]
+
+
+def _copied(session: Connection, table: str) -> bytes:
+    with session.cursor() as cursor, cursor.copy(f"COPY {table} TO STDOUT".encode()) as copy:
+        return b"".join(bytes(block) for block in copy)
+
+
+def _position(session: Connection, sequence: str) -> tuple[int, bool]:
+    last, called = session.execute(f"SELECT last_value, is_called FROM {sequence}".encode()).fetchall()[0]  # noqa: S608 - from the catalog
+    return int(last), bool(called)
+
+
+def dump_schema(around: Surroundings, programs: Programs, directory: Path, *, bare: bool = False) -> str:
+    """Return the statements that make the target's schema.
+
+    Args:
+        around: the environment of the tool.
+        programs: with pg_dump of the shadow's version.
+        directory: for the file that pg_dump writes.
+        bare: without owners and rights, for a server that does not have the target's roles.
+
+    Raises:
+        BatonError: pg_dump failed.
+    """
+    path = directory / "schema.sql"
+    words = [
+        "--schema-only",
+        "--no-publications",
+        "--no-subscriptions",
+        "--no-tablespaces",
+        "--lock-wait-timeout=10000",
+    ]
+    words += ["--no-owner", "--no-privileges"] if bare else []
+    given = libpq_environment(around.variables, around.url)
+    ended = run(
+        [programs.program("pg_dump"), *words, f"--file={path}"],
+        project_dir=directory,
+        variables={"PATH": "/usr/bin:/bin", **given, "PGOPTIONS": "-c default_transaction_read_only=on"},
+        secrets=around.secrets,
+        timeout=_DUMP_TIMEOUT,
+    )
+    if ended.returncode != 0:
+        raise BatonError(
+            found=f"pg_dump of PostgreSQL {programs.major} could not read the target's schema: {ended.headline}",
+            expected="a dump of the schema without any data",
+            fix="grant the user that migrates SELECT on what is named, or read output; nothing was changed",
+            output=ended.tail,
+        )
+    return _RANDOM.sub("", path.read_text(encoding="utf-8"))
