@@ -63,7 +63,7 @@ test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many
 
 test-fleet: $(VENV)/.test ## Run what needs hosts with systemd and sshd, as containers (installs an engine as root on Debian)
 	@echo "== Tests on two fleets of hosts with systemd, side by side; they are gone afterwards"
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync test-systemd test-prod; ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 test-systemd test-prod; ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended
 
 test-systemd: $(VENV)/.test ## Run what is about one host: slots under systemd, and roles alone
 	@$(BIN)/python -m pytest tests/systemd -q --durations=5
@@ -73,7 +73,7 @@ test-prod: $(VENV)/.test ## Run inventories/prod on a fleet
 
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
 	@echo "== The other end of what is supported"
-	@$(BIN)/python -m tests.interpreters tests/unit/plugins -n 2 -q -m "not slow"
+	@$(BIN)/python -m tests.interpreters tests/unit/plugins -n 2 -q -m "not slow" --ignore-glob='*/test_db_migrate_*.py'
 	@$(BIN)/python -m tests.interpreters tests/e2e/test_release.py -q -k "without_losing or sent_back or hot_rollback"
 
 chaos: $(VENV)/.test ## Strike at every task of every procedure, in every way, and write docs/chaos.md (hours; goes on where it ended)
