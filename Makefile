@@ -36,7 +36,7 @@ $(VENV)/.test: $(VENV)/.run tests/requirements.txt
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest $@ -r examples/shop/v1.0.0/requirements.lock
 	@touch $@
 
-demo: $(VENV)/.run .cache/wheels ## Release the example shop for real, under traffic (2 to 3 minutes; no root, no Docker)
+demo: $(VENV)/.run .cache/wheels ## Release the example shop for real, under traffic (3 to 5 minutes; no root, no Docker)
 	@$(BIN)/python -m examples.demo
 
 demo-down: $(VENV)/.run ## Stop what the demo left running, and remove its data
