@@ -17,8 +17,7 @@ import json
 import time
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.followed_file import FollowedFile
+from ansible_collections.baton.release.plugins.module_utils.access_log_file import AccessLogFile
 from ansible_collections.baton.release.plugins.module_utils.traffic import Request
 
 if typing.TYPE_CHECKING:
@@ -33,76 +32,19 @@ _SERVER_ERROR, _CLIENT_LEFT, _UPGRADED = 500, 499, 101
 Entry = typing.Dict[str, typing.Any]  # noqa: UP006 - evaluated on Python 3.9 too
 
 
-class CaddyAccessLog:
-    """The requests in an access log of Caddy, as they come.
+class CaddyAccessLog(AccessLogFile):
+    """The requests in an access log of Caddy, as they come."""
 
-    ``entries`` counts the requests seen, ``matched`` those among them with the wanted fields, ``garbage`` other lines.
-    """
+    expected = "the file that Caddy writes its access log to, one JSON object a line"
+    fix = "let Caddy's server log into that file (an entry 'logs' and a file writer), or correct access_log"
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        cursor: typing.Mapping[str, typing.Any] | None,
-        match: typing.Mapping[str, typing.Any],
-        own_agent: str,
-    ) -> None:
-        """Open the log.
-
-        Args:
-            path: where Caddy writes it.
-            cursor: where a previous reader stopped; None for the end of the file.
-            match: top-level fields and their values that a request must have to be read.
-            own_agent: User-Agent of requests whose breaking off is known at first hand, and is left out here.
-
-        Raises:
-            BatonError: the log is not there or cannot be read.
-        """
-        self.entries = self.matched = self.garbage = 0
-        self._match, self._own_agent = match, own_agent
+    def __init__(self, path: Path, **more: typing.Any) -> None:
+        """Open the log, as ``AccessLogFile`` does."""
+        super().__init__(path, **more)
         self._reasons: dict[tuple[str, ...], str] = {}
-        try:
-            self._file = FollowedFile(path, cursor)
-        except OSError as error:
-            raise BatonError(
-                found=f"no readable access log at {path} ({error.strerror})",
-                expected="the file that Caddy writes its access log to, one JSON object a line",
-                fix="let Caddy's server log into that file (an entry 'logs' and a file writer), or correct access_log",
-            ) from error
 
-    @property
-    def cursor(self) -> dict[str, int]:
-        """Where the next reader goes on."""
-        return self._file.cursor
-
-    @property
-    def gap(self) -> bool:
-        """Whether lines may have been lost since the cursor."""
-        return self._file.gap
-
-    def close(self) -> None:
-        """Close the log."""
-        self._file.close()
-
-    def read(self, *, last: bool = False) -> typing.Iterator[Request]:  # noqa: ARG002 - as the protocol has it
-        """Yield the requests that were written since the last call.
-
-        Raises:
-            BatonError: the log has gone.
-        """
-        try:
-            for line in self._file.lines():
-                request = self._request(line)
-                if request is not None:
-                    yield request
-        except OSError as error:
-            raise BatonError(
-                found=f"the access log cannot be read any longer ({error.strerror})",
-                expected="a log that stays readable, also when it is rotated",
-                fix="correct the rotation of the log (permissions of the new file), then watch again",
-            ) from error
-
-    def _request(self, line: bytes) -> Request | None:
+    def request_of(self, line: bytes) -> Request | None:
+        """Return the request in a line; of a warning, remember why an answer was broken off."""
         try:
             entry = json.loads(line)
         except ValueError:
@@ -116,10 +58,8 @@ class CaddyAccessLog:
         status, seconds = entry.get("status"), entry.get("duration")
         if not isinstance(status, int) or not isinstance(seconds, (int, float)):
             return None
-        self.entries += 1
-        if any(entry.get(name) != value for name, value in self._match.items()):
+        if not self.matches(entry):
             return None
-        self.matched += 1
         outcome = self._outcome(entry, status, seconds)
         if outcome != "ok" and not (outcome == "error" and seconds) and self._is_own(entry):
             return None

@@ -17,8 +17,7 @@ import re
 import time
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.followed_file import FollowedFile
+from ansible_collections.baton.release.plugins.module_utils.access_log_file import AccessLogFile
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
 from ansible_collections.baton.release.plugins.module_utils.traffic import Request
 
@@ -35,70 +34,22 @@ _SERVER_ERROR, _CLIENT_LEFT, _UPGRADED = 500, 499, 101
 Entry = typing.Dict[str, typing.Any]  # noqa: UP006 - evaluated on Python 3.9 too
 
 
-class NginxAccessLog:
-    """The requests in such a log, as they come; the attributes count as those of ``CaddyAccessLog`` do, and errors are no garbage."""
+class NginxAccessLog(AccessLogFile):
+    """The requests in such a log, as they come; nginx's own errors are no garbage.
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        cursor: typing.Mapping[str, typing.Any] | None,
-        match: typing.Mapping[str, typing.Any],
-        own_agent: str,
-    ) -> None:
-        """Open the log; the arguments are those of ``CaddyAccessLog``.
+    ``own_agent`` is not needed: the role's configuration marks these requests.
+    """
 
-        ``own_agent`` is not needed: the role's configuration marks these requests.
+    expected = "the file that nginx writes its requests and errors to, as the role nginx configures it"
+    fix = "configure nginx with the role nginx and reload it, or correct watch_access_log (access_log)"
 
-        Raises:
-            BatonError: the log is not there or cannot be read.
-        """
-        del own_agent
-        self.entries = self.matched = self.garbage = 0
-        self._match = match
+    def __init__(self, path: Path, **more: typing.Any) -> None:
+        """Open the log, as ``AccessLogFile`` does."""
+        super().__init__(path, **more)
         self._broken_off: dict[tuple[int, int], None] = {}
-        try:
-            self._file = FollowedFile(path, cursor)
-        except OSError as error:
-            raise BatonError(
-                found=f"no readable log at {path} ({error.strerror})",
-                expected="the file that nginx writes its requests and errors to, as the role nginx configures it",
-                fix="configure nginx with the role nginx and reload it, or correct watch_access_log (access_log)",
-            ) from error
 
-    @property
-    def cursor(self) -> dict[str, int]:
-        """Where the next reader goes on."""
-        return self._file.cursor
-
-    @property
-    def gap(self) -> bool:
-        """Whether lines may have been lost since the cursor."""
-        return self._file.gap
-
-    def close(self) -> None:
-        """Close the log."""
-        self._file.close()
-
-    def read(self, *, last: bool = False) -> typing.Iterator[Request]:  # noqa: ARG002 - as the protocol has it
-        """Yield the requests that were written since the last call.
-
-        Raises:
-            BatonError: the log has gone.
-        """
-        try:
-            for line in self._file.lines():
-                request = self._request(line)
-                if request is not None:
-                    yield request
-        except OSError as error:
-            raise BatonError(
-                found=f"the log cannot be read any longer ({error.strerror})",
-                expected="a log that stays readable, also when it is rotated",
-                fix="correct the rotation of the log (permissions of the new file), then watch again",
-            ) from error
-
-    def _request(self, line: bytes) -> Request | None:
+    def request_of(self, line: bytes) -> Request | None:
+        """Return the request in a line; of an error, remember whose answer it broke off."""
         error = _ERROR.match(line)
         if error:
             if error[2] and _BROKEN_OFF in line:
@@ -111,12 +62,10 @@ class NginxAccessLog:
         except (ValueError, KeyError, TypeError):
             self.garbage += 1
             return None
-        self.entries += 1
         broken_off = connection in self._broken_off
         self._broken_off.pop(connection, None)
-        if any(entry.get(name) != value for name, value in self._match.items()):
+        if not self.matches(entry):
             return None
-        self.matched += 1
         cut = (broken_off or entry.get("done") != "OK") and status not in (_CLIENT_LEFT, _UPGRADED)
         outcome = _outcome(status, cut=cut, broken_off=broken_off)
         if outcome != "ok" and not (outcome == "error" and not cut) and entry.get("own") == "yes":

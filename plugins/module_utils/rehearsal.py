@@ -85,7 +85,7 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
     if cached:
         found: Found = kept["found"]
     elif only_kept:
-        return {"made": False, "why": "check mode rehearses nothing", "report": []}
+        return _not_made("check mode rehearses nothing, so this gate is still to come")
     else:
         found = _made(how, tool, way, target, schema=schema, programs=programs)
         if how.keep:
@@ -144,4 +144,8 @@ def _content(path: Path) -> bytes:
 
 def not_made(error: BatonError) -> Found:
     """Return what is said of a rehearsal that was not possible."""
-    return {"made": False, "why": error.found, "report": [f"not rehearsed: {error.found}"]}
+    return _not_made(error.found)
+
+
+def _not_made(why: str) -> Found:
+    return {"made": False, "why": why, "report": [f"not rehearsed: {why}"]}

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import typing
 from pathlib import Path
 
 import pytest
 
+from tests import packages
 from tests.balancers.running_haproxy import RunningHAProxy
 from tests.balancers.running_nginx import RunningNginx
 
-DEBIAN = Path("/etc/debian_version")
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
 @pytest.fixture(scope="session")
@@ -31,11 +31,10 @@ def nginx_command() -> str:
 
 
 def _installed(program: str, name: str) -> str:
-    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None and os.geteuid() == 0 and DEBIAN.exists():
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", program]
-        subprocess.run(install, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
-        found = shutil.which(program, path="/usr/sbin:/usr/bin")
+    found = shutil.which(program, path=PATH)
+    if found is None and packages.installable():
+        packages.install([program])
+        found = shutil.which(program, path=PATH)
     if found is None:
         pytest.skip(f"needs {name}, and can install it only as root on Debian")
     return found

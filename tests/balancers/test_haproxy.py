@@ -15,10 +15,12 @@ from ansible_collections.baton.release.plugins.module_utils import balancer_hapr
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime
 
-from tests.balancers.running_haproxy import HOSTS, RunningHAProxy, ask
+from tests.balancers.running import ask
+from tests.balancers.running_haproxy import RunningHAProxy
 from tests.witness.checker import judge, stale
 from tests.witness.process import Witness
 
+HOSTS = RunningHAProxy.hosts
 SWITCHES = 20
 BUSY_SECONDS = 10.0
 """The witness may be silent for so long where other tests keep both cores busy."""
@@ -91,7 +93,7 @@ def test_through_a_stats_socket_an_old_worker_keeps_its_slot_and_the_result_warn
     kept, other = (http.client.HTTPConnection(haproxy.public, timeout=10) for _ in range(2))
     assert (ask(kept)[1], ask(other)[1]) == ("blue", "blue")
     haproxy.reload()
-    haproxy.switch("green", "blue", admin=haproxy.stats)
+    haproxy.switch("green", "blue", driver=haproxy.balancer(haproxy.stats))
     assert (ask(kept)[1], haproxy.get()[1]) == ("blue", "green")
     assert "newest worker" in haproxy.balancer(haproxy.stats).warnings()[0]
     assert haproxy.balancer().warnings() == []
@@ -320,7 +322,7 @@ def test_a_socket_of_too_low_a_level_is_named(haproxy: RunningHAProxy) -> None:
     config.write_text(config.read_text().replace("level admin", "level operator"))
     haproxy.reload()
     with pytest.raises(BatonError, match="socket of level admin"):
-        haproxy.switch("mixed", "blue", seats={"app1": "green"}, admin=haproxy.stats)
+        haproxy.switch("mixed", "blue", seats={"app1": "green"}, driver=haproxy.balancer(haproxy.stats))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not use the socket")

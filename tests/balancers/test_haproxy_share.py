@@ -16,10 +16,12 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime
 
 from tests.balancers.clients import COOKIE, Client, Crowd, near
-from tests.balancers.running_haproxy import HOSTS, RunningHAProxy, ask
+from tests.balancers.running import ask
+from tests.balancers.running_haproxy import RunningHAProxy
 from tests.witness.checker import judge
 from tests.witness.process import Witness
 
+HOSTS = RunningHAProxy.hosts
 CLIENTS = 400
 BUSY_SECONDS = 10.0
 

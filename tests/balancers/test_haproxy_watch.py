@@ -18,7 +18,8 @@ from ansible_collections.baton.release.plugins.module_utils.traffic import Limit
 from ansible_collections.baton.release.plugins.module_utils.traffic_probes import AGENT, Probes
 from ansible_collections.baton.release.plugins.module_utils.traffic_slice import watch
 
-from tests.balancers.running_haproxy import RunningHAProxy, ask
+from tests.balancers.running import ask
+from tests.balancers.running_haproxy import RunningHAProxy
 
 Cursor = typing.Mapping[str, typing.Any]
 

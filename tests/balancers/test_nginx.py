@@ -21,10 +21,12 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.nginx_links import NginxLinks
 
 from tests.balancers.backends import Backend
-from tests.balancers.running_nginx import HOSTS, RunningNginx, ask
+from tests.balancers.running import ask
+from tests.balancers.running_nginx import RunningNginx
 from tests.witness.checker import judge, stale
 from tests.witness.process import Witness
 
+HOSTS = RunningNginx.hosts
 SWITCHES = 20
 BUSY_SECONDS = 10.0
 """The witness may be silent for so long where other tests keep both cores busy."""

@@ -18,8 +18,9 @@ from ansible_collections.baton.release.plugins.module_utils.traffic import Limit
 from ansible_collections.baton.release.plugins.module_utils.traffic_probes import AGENT, Probes
 from ansible_collections.baton.release.plugins.module_utils.traffic_slice import watch
 
-from tests.balancers.running_nginx import HOSTS, RunningNginx
+from tests.balancers.running_nginx import RunningNginx
 
+HOSTS = RunningNginx.hosts
 Cursor = typing.Mapping[str, typing.Any]
 
 

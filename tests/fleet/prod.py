@@ -79,10 +79,6 @@ class Prod(Environment):
         """Return the state of a slot's unit, such as ``active``."""
         return self.fleet.ssh(host, f"systemctl is-active shop@{slot}.service", check=False).strip()
 
-    def put(self, host: str, path: str, text: str) -> None:
-        """Write a file on a host, as root."""
-        self.fleet.ssh(host, f"sudo tee {path} >/dev/null <<'END'\n{text}\nEND")
-
     @contextmanager
     def watched(self, name: str, *balancers: str, rate: float = RATE) -> Iterator[dict[str, Ledger]]:
         """Have clients ask the load balancers (all of them) all the while; what they wrote down is there in the end."""

@@ -4,60 +4,34 @@
 
 from __future__ import annotations
 
+import abc
 import json
-import os
-import subprocess
-import sys
-import time
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests import migration_tools
+from tests.unit.plugins.modules.db_migrate_called import Called, Result
 
 if typing.TYPE_CHECKING:
-    from tests.postgres import PostgresServer
-
-REPOSITORY = Path(__file__).parents[4]
-Result = typing.Dict[str, typing.Any]  # noqa: UP006 - evaluated on Python 3.9 too
-
-RUNNER = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.baton.release.plugins.modules import db_migrate
-with patch_module_args(json.load(sys.stdin)):
-    db_migrate.main()
-"""
+    pass
 
 
 @dataclass
-class Tree:
-    """A release tree with the migrations 1 to 3, an env file, and what the module is called with."""
-
-    root: Path
-    server: PostgresServer
-    database: str
-    tree: Path = field(init=False)
-    params: Result = field(init=False)
+class Tree(Called, abc.ABC):
+    """A release tree with the migrations 1 to 3."""
 
     driver: typing.ClassVar[str]
 
     def __post_init__(self) -> None:
-        self.tree = self.root / "release"
+        super().__post_init__()
         self.tree.mkdir(parents=True)
-        self.env_file = self.root / "secrets.env"
+        self.params.update(driver=self.driver, **self.options())
         self.url(f"{self.server.url(self.database)}?sslmode=disable")
         self.make()
         self.add(1, "CREATE TABLE users (id serial PRIMARY KEY, name text)", "DROP TABLE users")
         self.add(2, "INSERT INTO users (name) VALUES ('first')", phase="expand")
         self.add(3, "ALTER TABLE users ADD mail text", "ALTER TABLE users DROP mail")
-        self.params = {
-            "driver": self.driver,
-            "project_dir": str(self.tree),
-            "env_files": [str(self.env_file)],
-            "state_dir": str(self.root / "state"),
-            **self.options(),
-        }
 
     def make(self) -> None:
         """Make the tree without its migrations."""
@@ -66,21 +40,17 @@ class Tree:
         """Return the options of the driver."""
         return {}
 
+    @abc.abstractmethod
     def revision(self, number: int) -> str:
         """Return what the tool calls a migration."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def path(self, number: int) -> Path:
         """Return the file of a migration."""
-        raise NotImplementedError
 
-    def text(self, up: str, down: str, phase: str, *, transaction: bool) -> str:
-        """Return what is in the file of a migration."""
-        raise NotImplementedError
-
+    @abc.abstractmethod
     def add(self, number: int, up: str, down: str = "", *, phase: str = "", transaction: bool = True) -> None:
         """Write a migration; with an empty way down it can be undone and nothing happens."""
-        self.path(number).write_text(self.text(up, down, phase, transaction=transaction), encoding="utf-8")
 
     def remove(self, number: int) -> None:
         """Have the tree be an older one, without this migration."""
@@ -90,34 +60,17 @@ class Tree:
         """Return what the tool calls some migrations."""
         return [self.revision(number) for number in numbers]
 
-    def url(self, url: str, more: str = "") -> None:
-        """Write the env file."""
-        self.env_file.write_text(f'DATABASE_URL="{url}"\n{more}', encoding="utf-8")
 
-    def query(self, statement: str) -> list[tuple[typing.Any, ...]]:
-        """Ask the database."""
-        return self.server.query(self.database, statement)
+class TreeOfStatements(Tree):
+    """A tree whose migrations are text around statements."""
 
-    def users(self) -> int:
-        """Count what the second migration inserts."""
-        return int(self.query("SELECT count(*) FROM users")[0][0])
+    @abc.abstractmethod
+    def text(self, up: str, down: str, phase: str, *, transaction: bool) -> str:
+        """Return what is in the file of a migration."""
 
-    def start(self, name: str, **options: typing.Any) -> subprocess.Popen[str]:
-        """Start the module as a process of its own, as if on the host ``name``."""
-        arguments = {**self.params, "state_dir": str(self.root / name), **options}
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUNNER],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY / "playbooks" / "collections")},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(arguments))
-        process.stdin.close()
-        process.stdin = None
-        return process
+    def add(self, number: int, up: str, down: str = "", *, phase: str = "", transaction: bool = True) -> None:
+        """Write a migration."""
+        self.path(number).write_text(self.text(up, down, phase, transaction=transaction), encoding="utf-8")
 
 
 MANAGE = """
@@ -189,7 +142,7 @@ module.exports = { client: "pg", connection: url, migrations: { directory: "./mi
 """
 
 
-class KnexTree(Tree):
+class KnexTree(TreeOfStatements):
     """An app with knex, whose modules are linked to where they were installed once."""
 
     driver = "knex"
@@ -219,7 +172,7 @@ class KnexTree(Tree):
         )
 
 
-class DbmateTree(Tree):
+class DbmateTree(TreeOfStatements):
     """An app with the SQL files of dbmate."""
 
     driver = "dbmate"
@@ -294,21 +247,6 @@ class CommandTree(KnexTree):
 
 
 TREES: dict[str, type[Tree]] = {one.driver: one for one in (DjangoTree, KnexTree, CommandTree, DbmateTree)}
-
-
-def finish(process: subprocess.Popen[str]) -> Result:
-    """Return what a module said that was started as a process of its own."""
-    output, _ = process.communicate(timeout=120)
-    result: Result = json.loads(output)
-    return result
-
-
-def until(condition: typing.Callable[[], object], seconds: float = 60) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def names(migrations: list[dict[str, str]]) -> list[str]:

@@ -6,54 +6,22 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 import typing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.baton.release.plugins.module_utils import _psycopg
-from ansible_collections.baton.release.plugins.modules import db_migrate
 
 from tests.postgres import postgres_server
+from tests.unit.plugins.modules.alembic_tree import App, sql
+from tests.unit.plugins.modules.db_migrate_called import Result, Run, finish, until
 
 if typing.TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
-REPOSITORY = Path(__file__).parents[4]
-Result = typing.Dict[str, typing.Any]  # noqa: UP006 - evaluated on Python 3.9 too
 
-ENV_PY = """
-import os, sqlalchemy
-from alembic import context
-print("the app prints what it likes")
-engine = sqlalchemy.create_engine(os.environ["DATABASE_URL"].partition("?")[0], poolclass=sqlalchemy.pool.NullPool)
-with engine.connect() as connection:
-    {extra}
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-"""
-REVISION = '''"""{description}"""
-import os
-from alembic import op
-revision, down_revision = {revision!r}, {parent!r}
-{header}
-def upgrade():
-    {up}
-def downgrade():
-    {down}
-'''
-RUNNER = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.baton.release.plugins.modules import db_migrate
-with patch_module_args(json.load(sys.stdin)):
-    db_migrate.main()
-"""
 OBJECTS = """
 SELECT 'class', relname FROM pg_class UNION ALL SELECT 'schema', nspname FROM pg_namespace
 UNION ALL SELECT 'function', proname FROM pg_proc UNION ALL SELECT 'role', rolname FROM pg_roles ORDER BY 1, 2
@@ -63,113 +31,9 @@ MIGRATING = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_advisory_xac
 LOCK_SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'baton.db_migrate%'"
 
 
-def sql(statement: str) -> str:
-    return f"op.execute({statement!r})"
-
-
-@dataclass
-class App:
-    """A release tree with migrations 0001 to 0003, an env file, and what the module is called with."""
-
-    root: Path
-    server: PostgresServer
-    database: str
-    params: Result = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.tree = self.root / "release"
-        (self.tree / "migrations" / "versions").mkdir(parents=True)
-        (self.tree / "alembic.ini").write_text("[alembic]\nscript_location = migrations\n", encoding="utf-8")
-        self.env_py()
-        table, mail = "CREATE TABLE users (id serial PRIMARY KEY, name text)", "ALTER TABLE users ADD mail text"
-        self.add("0001", None, "make users", sql(table), down=sql("DROP TABLE users"))
-        self.add("0002", "0001", "first user", sql("INSERT INTO users (name) VALUES (1)"), header='phase = "expand"')
-        self.add("0003", "0002", "add mail", sql(mail), down=sql("ALTER TABLE users DROP mail"))
-        self.env_file = self.root / "secrets.env"
-        self.url(self.server.url(self.database, driver="+psycopg"))
-        self.params = {
-            "project_dir": str(self.tree),
-            "env_files": [str(self.env_file)],
-            "state_dir": str(self.root / "state"),
-        }
-
-    def env_py(self, extra: str = "pass") -> None:
-        (self.tree / "migrations" / "env.py").write_text(ENV_PY.format(extra=extra), encoding="utf-8")
-
-    def url(self, url: str, more: str = "") -> None:
-        self.env_file.write_text(f'DATABASE_URL="{url}"\n{more}', encoding="utf-8")
-
-    def add(
-        self, revision: str, parent: str | None, description: str, up: str, *, down: str = "pass", header: str = ""
-    ) -> None:
-        text = REVISION.format(
-            revision=revision, parent=parent, description=description, up=up, down=down, header=header
-        )
-        (self.tree / "migrations" / "versions" / f"{revision}.py").write_text(text, encoding="utf-8")
-
-    def remove(self, revision: str) -> None:
-        (self.tree / "migrations" / "versions" / f"{revision}.py").unlink()
-
-    def query(self, statement: str) -> list[tuple[typing.Any, ...]]:
-        return self.server.query(self.database, statement)
-
-    def users(self) -> int:
-        return int(self.query("SELECT count(*) FROM users")[0][0])
-
-    def start(self, name: str, **options: typing.Any) -> subprocess.Popen[str]:
-        """Start the module as a process of its own, as if on the host ``name``."""
-        arguments = {**self.params, "state_dir": str(self.root / name), **options}
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUNNER],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY / "playbooks" / "collections")},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(arguments))
-        process.stdin.close()
-        process.stdin = None
-        return process
-
-
-class Run(typing.Protocol):
-    """How the tests call the module."""
-
-    def __call__(self, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result: ...
-
-
 @pytest.fixture
 def app(tmp_path: Path, postgres: PostgresServer, database: str) -> App:
     return App(tmp_path, postgres, database)
-
-
-@pytest.fixture
-def run(app: App, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs the module in this process and insists on how it ends."""
-
-    def call(*, check: bool = False, fails: bool = False, **options: typing.Any) -> Result:
-        with patch_module_args({**app.params, "_ansible_check_mode": check, **options}), pytest.raises(SystemExit):
-            db_migrate.main()
-        result: Result = json.loads(capsys.readouterr().out)
-        assert bool(result.get("failed")) == fails, result
-        return result
-
-    return call
-
-
-def finish(process: subprocess.Popen[str]) -> Result:
-    output, _ = process.communicate(timeout=60)
-    result: Result = json.loads(output)
-    return result
-
-
-def until(condition: typing.Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def revisions(migrations: list[dict[str, str]]) -> list[str]:

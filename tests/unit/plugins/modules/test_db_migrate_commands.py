@@ -17,7 +17,8 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.migrate_command import parse_status
 from ansible_collections.baton.release.plugins.modules import db_migrate
 
-from tests.unit.plugins.modules.migration_trees import CommandTree, Result, names
+from tests.unit.plugins.modules.db_migrate_called import Result
+from tests.unit.plugins.modules.migration_trees import CommandTree, names
 
 if typing.TYPE_CHECKING:
     from tests.postgres import PostgresServer

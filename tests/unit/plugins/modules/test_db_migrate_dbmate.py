@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import typing
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.baton.release.plugins.module_utils import _psycopg
-from ansible_collections.baton.release.plugins.modules import db_migrate
 
-from tests.unit.plugins.modules.migration_trees import DbmateTree, Result, names
+from tests.unit.plugins.modules.db_migrate_called import Result, Run
+from tests.unit.plugins.modules.migration_trees import DbmateTree, names
 
 if typing.TYPE_CHECKING:
     from pathlib import Path
@@ -20,29 +18,9 @@ if typing.TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
 
-class Run(typing.Protocol):
-    """How the tests call the module."""
-
-    def __call__(self, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result: ...
-
-
 @pytest.fixture
 def app(tmp_path: Path, postgres: PostgresServer, database: str) -> DbmateTree:
     return DbmateTree(tmp_path, postgres, database)
-
-
-@pytest.fixture
-def run(app: DbmateTree, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs the module in this process and insists on how it ends."""
-
-    def call(*, check: bool = False, fails: bool = False, **options: typing.Any) -> Result:
-        with patch_module_args({**app.params, "_ansible_check_mode": check, **options}), pytest.raises(SystemExit):
-            db_migrate.main()
-        result: Result = json.loads(capsys.readouterr().out)
-        assert bool(result.get("failed")) == fails, result
-        return result
-
-    return call
 
 
 def test_the_table_is_found_where_dbmate_is_told_to_have_it(app: DbmateTree, run: Run) -> None:

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import typing
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.baton.release.plugins.modules import db_migrate
 
-from tests.unit.plugins.modules.migration_trees import DjangoTree, Result, names
+from tests.unit.plugins.modules.db_migrate_called import Run
+from tests.unit.plugins.modules.migration_trees import DjangoTree, names
 
 if typing.TYPE_CHECKING:
     from pathlib import Path
@@ -32,29 +30,9 @@ class Migration(migrations.Migration):
 STOCK = 'migrations.RunSQL("CREATE TABLE stock (id int)", "DROP TABLE stock")'
 
 
-class Run(typing.Protocol):
-    """How the tests call the module."""
-
-    def __call__(self, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result: ...
-
-
 @pytest.fixture
 def app(tmp_path: Path, postgres: PostgresServer, database: str) -> DjangoTree:
     return DjangoTree(tmp_path, postgres, database)
-
-
-@pytest.fixture
-def run(app: DjangoTree, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs the module in this process and insists on how it ends."""
-
-    def call(*, check: bool = False, fails: bool = False, **options: typing.Any) -> Result:
-        with patch_module_args({**app.params, "_ansible_check_mode": check, **options}), pytest.raises(SystemExit):
-            db_migrate.main()
-        result: Result = json.loads(capsys.readouterr().out)
-        assert bool(result.get("failed")) == fails, result
-        return result
-
-    return call
 
 
 def write(

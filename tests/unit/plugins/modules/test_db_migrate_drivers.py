@@ -12,11 +12,10 @@ import typing
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.baton.release.plugins.module_utils import _psycopg
-from ansible_collections.baton.release.plugins.modules import db_migrate
 
-from tests.unit.plugins.modules.migration_trees import TREES, Result, Tree, finish, names, until
+from tests.unit.plugins.modules.db_migrate_called import Result, Run, finish, until
+from tests.unit.plugins.modules.migration_trees import TREES, Tree, names
 
 if typing.TYPE_CHECKING:
     import subprocess
@@ -36,12 +35,6 @@ SECOND_USER = "INSERT INTO users (name) VALUES ('second')"
 LOCK_SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'baton.db_migrate %'"
 
 
-class Run(typing.Protocol):
-    """How the tests call the module."""
-
-    def __call__(self, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result: ...
-
-
 # Node.js starts in half a second, and the commands of the tree are knex once more.
 SLOW = pytest.param("command", marks=pytest.mark.slow)
 SLOW_DJANGO = pytest.param("django", marks=pytest.mark.slow)
@@ -51,20 +44,6 @@ SLOW_KNEX = pytest.param("knex", marks=pytest.mark.slow)
 @pytest.fixture(params=[SLOW, *sorted(set(TREES) - {"command"})])
 def app(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer, database: str) -> Tree:
     return TREES[request.param](tmp_path, postgres, database)
-
-
-@pytest.fixture
-def run(app: Tree, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs the module in this process and insists on how it ends."""
-
-    def call(*, check: bool = False, fails: bool = False, **options: typing.Any) -> Result:
-        with patch_module_args({**app.params, "_ansible_check_mode": check, **options}), pytest.raises(SystemExit):
-            db_migrate.main()
-        result: Result = json.loads(capsys.readouterr().out)
-        assert bool(result.get("failed")) == fails, result
-        return result
-
-    return call
 
 
 @contextlib.contextmanager

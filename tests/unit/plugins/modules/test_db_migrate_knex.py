@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import json
 import typing
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.baton.release.plugins.modules import db_migrate
 
-from tests.unit.plugins.modules.migration_trees import KnexTree, Result, names
+from tests.unit.plugins.modules.db_migrate_called import Result, Run
+from tests.unit.plugins.modules.migration_trees import KnexTree, names
 
 if typing.TYPE_CHECKING:
     from pathlib import Path
@@ -35,29 +33,9 @@ export function down(knex) {
 """
 
 
-class Run(typing.Protocol):
-    """How the tests call the module."""
-
-    def __call__(self, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result: ...
-
-
 @pytest.fixture
 def app(tmp_path: Path, postgres: PostgresServer, database: str) -> KnexTree:
     return KnexTree(tmp_path, postgres, database)
-
-
-@pytest.fixture
-def run(app: KnexTree, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs the module in this process and insists on how it ends."""
-
-    def call(*, check: bool = False, fails: bool = False, **options: typing.Any) -> Result:
-        with patch_module_args({**app.params, "_ansible_check_mode": check, **options}), pytest.raises(SystemExit):
-            db_migrate.main()
-        result: Result = json.loads(capsys.readouterr().out)
-        assert bool(result.get("failed")) == fails, result
-        return result
-
-    return call
 
 
 def test_a_knexfile_that_is_a_module_with_a_schema_of_its_own(app: KnexTree, run: Run) -> None:

@@ -4,18 +4,16 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import typing
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import find_programs
-from ansible_collections.baton.release.plugins.modules import db_migrate
 
-from tests.unit.plugins.modules.migration_trees import DbmateTree, DjangoTree, KnexTree, Result
-from tests.unit.plugins.modules.test_db_migrate import App, sql
+from tests.unit.plugins.modules.alembic_tree import App, sql
+from tests.unit.plugins.modules.db_migrate_called import Called, Result
+from tests.unit.plugins.modules.migration_trees import DbmateTree, DjangoTree, KnexTree
 
 if typing.TYPE_CHECKING:
     from tests.postgres import PostgresServer
@@ -24,23 +22,14 @@ if typing.TYPE_CHECKING:
 class Run(typing.Protocol):
     """How the tests call the module."""
 
-    def __call__(
-        self, app: typing.Any, *, check: bool = False, fails: bool = False, **options: typing.Any
-    ) -> Result: ...
+    def __call__(self, app: Called, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result: ...
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Return a function that runs the module in this process and insists on how it ends."""
 
-    def call(app: typing.Any, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result:
-        with patch_module_args({**app.params, "_ansible_check_mode": check, **options}), pytest.raises(SystemExit):
-            db_migrate.main()
-        result: Result = json.loads(capsys.readouterr().out)
-        assert bool(result.get("failed")) == fails, result
-        return result
-
-    return call
+    return lambda app, **more: app.call(capsys, **more)
 
 
 @pytest.fixture
@@ -98,7 +87,9 @@ def test_what_is_marked_as_expand_and_measured_as_contract_is_refused_and_the_ta
     assert dump(app) == before
 
     app.add("0005", "0004", "tidy", up, down="pass", header='phase = "expand"')
-    assert run(app, rehearsal="required", check=True)["rehearsal"]["made"] is False
+    unmade = run(app, rehearsal="required", check=True)["rehearsal"]
+    assert unmade["made"] is False
+    assert unmade["report"] == ["not rehearsed: check mode rehearses nothing, so this gate is still to come"]
     app.add("0005", "0004", "tidy", up, down=sql("ALTER TABLE users ADD name text"), header='phase = "expand"')
     done = run(app, rehearsal="required", allow_contract=True)
     assert {one["revision"]: one["phase"] for one in done["applied"]} == {"0004": "unmarked", "0005": "contract"}
