@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.baton.release.plugins.module_utils.files import locked
+
+from tests import packages
 
 __all__ = ["dbmate", "django_python", "knex_modules", "node"]
 
@@ -38,10 +41,13 @@ def dbmate() -> Path:
 
 
 def node() -> Path:
-    """Return Node.js, or leave the test out."""
+    """Return Node.js, which root on Debian gets installed, or leave the test out."""
+    if shutil.which("npm") is None and packages.installable():
+        with locked(HOME / "node.lock"):
+            packages.install(["nodejs", "npm"])
     found = shutil.which("node")
     if found is None or shutil.which("npm") is None:
-        pytest.skip("knex needs Node.js and npm on PATH")
+        pytest.skip("knex needs Node.js and npm, which can be installed only as root on Debian")
     return Path(found)
 
 
@@ -60,15 +66,12 @@ def knex_modules() -> Path:
     return home / "node_modules"
 
 
-def _once(home: Path, packages: tuple[str, ...], make: object) -> None:
+def _once(home: Path, wanted: tuple[str, ...], make: Callable[[], None]) -> None:
     """Call ``make`` unless ``home`` has these packages already; one process at a time."""
-    HOME.mkdir(parents=True, exist_ok=True)
     mark = home / "packages"
-    with (HOME / f"{home.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if mark.exists() and mark.read_text(encoding="utf-8") == " ".join(packages):
+    with locked(HOME / f"{home.name}.lock"):
+        if mark.exists() and mark.read_text(encoding="utf-8") == " ".join(wanted):
             return
         shutil.rmtree(home, ignore_errors=True)
-        assert callable(make)
         make()
-        mark.write_text(" ".join(packages), encoding="utf-8")
+        mark.write_text(" ".join(wanted), encoding="utf-8")

@@ -157,14 +157,13 @@ def _position(session: Connection, sequence: str) -> tuple[int, bool]:
     return int(last), bool(called)
 
 
-def dump_schema(around: Surroundings, programs: Programs, directory: Path, *, bare: bool = False) -> str:
+def dump_schema(around: Surroundings, programs: Programs, directory: Path) -> str:
     """Return the statements that make the target's schema.
 
     Args:
         around: the environment of the tool.
         programs: with pg_dump of the shadow's version.
         directory: for the file that pg_dump writes.
-        bare: without owners and rights, for a server that does not have the target's roles.
 
     Raises:
         BatonError: pg_dump failed.
@@ -177,7 +176,6 @@ def dump_schema(around: Surroundings, programs: Programs, directory: Path, *, ba
         "--no-tablespaces",
         "--lock-wait-timeout=10000",
     ]
-    words += ["--no-owner", "--no-privileges"] if bare else []
     given = libpq_environment(around.variables, around.url)
     ended = run(
         [programs.program("pg_dump"), *words, f"--file={path}"],

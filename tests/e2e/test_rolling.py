@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils.files import locked
+from ansible_collections.baton.release.plugins.module_utils.slots import other
 
 from tests.e2e.capacity import Capacity
 from tests.e2e.environment import APP_HOSTS, Environment
@@ -40,10 +41,6 @@ def at_least(servers: int, shop: Environment, name: str, *, rate: int = A_FEW) -
     assert capacity.lowest >= servers
 
 
-def idle_of(slot: str) -> str:
-    return "green" if slot == "blue" else "blue"
-
-
 def test_with_room_for_both_no_capacity_is_lost_and_the_old_version_stays_hot(shop: Environment) -> None:
     version, before, served = shop.new_version(), shop.live(), shop.served()["version"]
     with at_least(3, shop, "surge", rate=RATE):
@@ -51,7 +48,7 @@ def test_with_room_for_both_no_capacity_is_lost_and_the_old_version_stays_hot(sh
     assert played.code == 0, played.output
     assert "batches app1 > app2 > app3; at least 3 servers up at any time" in " ".join(played.output.split())
     assert played.ran("Start the version") == ["app1", "app2", "app3"]
-    assert (shop.live(), shop.served()["version"]) == (idle_of(before), version)
+    assert (shop.live(), shop.served()["version"]) == (other(before), version)
     again = shop.release(version, **SURGE)
     assert (again.code, again.changed()) == (0, [])
     with at_least(3, shop, "hot"):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from ansible_collections.baton.release.plugins.module_utils.slots import other
 
 from tests.balancers.clients import near
 from tests.e2e.environment import APP_HOSTS, Environment
@@ -22,10 +23,6 @@ FEW_EACH = {"watch_max_p95_ms": 5000}
 
 def step(share: int) -> str:
     return f"Have the version reach a share of the clients, in per cent: {share}"
-
-
-def other(slot: str) -> str:
-    return "green" if slot == "blue" else "blue"
 
 
 @contextmanager

@@ -226,7 +226,7 @@ def test_a_log_that_does_not_show_what_it_should_is_an_error(run: Run, log: Path
 
 def test_a_missing_log_is_an_error_but_not_in_check_mode(run: Run) -> None:
     missing: Result = {"access_log": "/nonexistent/access.log", "url": "http://127.0.0.1:1", "seconds": 30}
-    assert "no readable access log at /nonexistent/access.log" in run(fails=True, **missing)["msg"]
+    assert "no readable log at /nonexistent/access.log" in run(fails=True, **missing)["msg"]
     result = run(check=True, cursor={"inode": 1, "offset": 2, "head": 3}, **missing)
     assert (result["verdict"], result["seconds"], result["probes"]["sent"]) == ("inconclusive", 0, 0)
     assert result["cursor"] == {"inode": 1, "offset": 2, "head": 3}
