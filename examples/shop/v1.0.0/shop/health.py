@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import anyio
 from anyio import CapacityLimiter, to_thread
-from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -65,16 +65,21 @@ class Health:
     def _ask_database(self) -> list[Check]:
         try:
             with self._engine.connect() as connection:
-                connection.execute(text("SELECT 1"))
-                return [Check("database", True, "answers"), self._compare_schema(connection)]
+                return [Check("database", True, "answers"), self._compare_schema(self._revisions(connection))]
         except SQLAlchemyError as error:
             # Only the kind of error: its text can name users, hosts and statements.
             return [Check("database", False, f"cannot be used ({type(error).__name__})")]
 
-    def _compare_schema(self, connection: Connection) -> Check:
-        found: list[str] = []
-        if inspect(connection).has_table("alembic_version"):
-            found = sorted(connection.scalars(text("SELECT version_num FROM alembic_version")))
+    def _revisions(self, connection: Connection) -> list[str]:
+        try:
+            return sorted(connection.scalars(text("SELECT version_num FROM alembic_version")))
+        except (OperationalError, ProgrammingError):
+            # There is no such table yet, or no database any more: then this fails as well.
+            connection.rollback()
+            connection.execute(text("SELECT 1"))
+            return []
+
+    def _compare_schema(self, found: list[str]) -> Check:
         ready = bool(found) and not self._too_old.issuperset(found)
         revision = ", ".join(found) or "no revision"
         return Check("schema", ready, f"is at {revision}, this version needs {NEEDED_REVISION}")
