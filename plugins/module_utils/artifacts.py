@@ -11,11 +11,9 @@ import tempfile
 import typing
 import urllib.error
 import urllib.parse
-import urllib.request
 import zlib
 from pathlib import Path, PurePosixPath
 
-from ansible.module_utils.urls import open_url
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 __all__ = ["fetch_and_unpack"]
@@ -78,9 +76,12 @@ def _open(source: str, timeout: float) -> typing.BinaryIO:
         )
     try:
         if scheme in ("", "file"):
-            path = urllib.request.url2pathname(urllib.parse.urlsplit(source).path) if scheme else source
+            path = urllib.parse.unquote(urllib.parse.urlsplit(source).path) if scheme else source
             return Path(path).open("rb")
         if scheme in ("http", "https"):
+            # Only here: it takes as long to load as all else that a host is asked for in a release, a dozen times.
+            from ansible.module_utils.urls import open_url  # noqa: PLC0415
+
             return typing.cast(typing.BinaryIO, open_url(source, timeout=timeout))
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
