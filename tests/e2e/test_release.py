@@ -28,7 +28,7 @@ def test_a_release_moves_traffic_without_losing_a_request(shop: Environment) -> 
     version, before, database = shop.new_version(), shop.live(), shop.pids()["db1/postgres"]
     with shop.witness("forward") as witness:
         witness.wait_until_flowing()
-        played = shop.release(version)
+        played = shop.release(version, watch_seconds=2)
         ledger = witness.stop()
     assert played.code == 0, played.output
     verdict = judge(ledger)
@@ -142,10 +142,12 @@ def test_the_artifact_can_come_from_the_controller(shop: Environment) -> None:
 
 
 def test_the_state_host_is_the_first_app_host_unless_told(shop: Environment) -> None:
-    version = shop.new_version()
+    version, served = shop.new_version(), shop.served()["version"]
     played = shop.release(version, release_state_host="app1")
     assert played.code == 0, played.output
     assert (shop.state("app1") / "journal.jsonl").exists()
+    # What is live for the tests after this one has to be in the journal that they look at.
+    assert shop.play("rollback", rollback_version=served).code == 0
 
 
 def test_the_choice_survives_the_balancer(shop: Environment) -> None:
