@@ -4,12 +4,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import typing
+from pathlib import Path
 
 import pytest
 
 if typing.TYPE_CHECKING:
     from tests.postgres import PostgresServer
+
+MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes a directory of its own in it
+ENOUGH_BYTES = 12 << 30
+
+
+def pytest_configure() -> None:
+    """Have tests write to memory, where there is enough of it: to make the 1,300 files of a release took 50 times as long on a disk."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(scope="session")

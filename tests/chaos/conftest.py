@@ -16,14 +16,14 @@ from tests.e2e.conftest import artifacts
 __all__ = ["artifacts"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Iterator[Scene]:  # pytest's way
     """The shared environment; a test leaves it with a proven version live, or ``prepare`` sees to it."""
     with scene(tmp_path_factory.mktemp("chaos") / "1", artifacts) as one:
         yield one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tasks(shop: Scene) -> Callable[[str], list[Occurrence]]:
     """A function that returns the tasks of a procedure; the first time it records them."""
     known: dict[str, list[Occurrence]] = {}

@@ -29,9 +29,25 @@ class Controller:
     """A playbook in a process group of its own; use it as a context manager, and nothing of it is left running."""
 
     def __init__(
-        self, shop: Environment, playbook: str, variables: Mapping[str, Any], *, at: Occurrence, in_worker: bool = False
+        self,
+        shop: Environment,
+        playbook: str,
+        variables: Mapping[str, Any],
+        *,
+        at: Occurrence,
+        in_worker: bool = False,
+        as_a_whole: bool = True,
     ) -> None:
-        """Say where the run tells that it has come there: before the task, and is held, or when its first worker starts."""
+        """Say where the run tells that it has come there.
+
+        Args:
+            shop: the environment that it runs on.
+            playbook: name of the playbook.
+            variables: extra variables of the run.
+            at: the run tells when it comes to this task, and is held before it.
+            in_worker: it tells when the task's first worker starts instead, and is not held.
+            as_a_whole: all processes are to be found by the run's mark, which a fork of the warm Python would not carry.
+        """
         self.run = uuid.uuid4().hex
         self._directory = shop.root / "controllers" / self.run
         self._marker = self._directory / "reached"
@@ -45,6 +61,7 @@ class Controller:
             "BATON_SABOTAGE_AT": "task" if self._holds else "worker",
             "BATON_RECORDING": str(self._directory / "recording.jsonl"),
             processes.MARK: self.run,
+            **({"BATON_TEST_WARM": ""} if as_a_whole else {}),
         }
         self._variables = shop.variables(self._directory / "tasks.jsonl", **disturbance)
 

@@ -18,7 +18,6 @@ from tests.chaos.recording import Occurrence, read
 from tests.chaos.strike import Strike
 from tests.chaos.truth import look
 from tests.e2e.environment import APP_HOSTS, Environment, Played
-from tests.witness.process import Witness
 
 __all__ = ["CHEAP", "Fallen", "Scene", "SceneError"]
 
@@ -31,7 +30,6 @@ CHEAP = {
     "app_stop_timeout": 10,
     "rolling_drain_seconds": 5,
 }
-WITNESS_SECONDS = 900.0
 START_SECONDS = 400.0
 DEATH_SECONDS = 30.0
 KEPT_ARTIFACTS = 12
@@ -82,11 +80,6 @@ class Scene(Environment):
         ]:
             path.unlink()
         return version
-
-    def witness(self, name: str, *, rate: float = 40, timeout: float = 5) -> Witness:
-        """Return a client that may run as long as a strike takes on a busy machine."""
-        ledger = self.root / "ledgers" / f"{name}-{time.time_ns()}.jsonl"
-        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, timeout=timeout, paths=("/", "/products"))
 
     def begin(self) -> None:
         """Give the environment a history: two versions, each proven."""

@@ -33,7 +33,7 @@ def build(root: Path) -> None:
     make = [sys.executable, "examples/shop/make_repository.py", str(root / "shop-repository")]
     subprocess.run(make, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     for version in ("v1.0.0", "v1.1.0", "v1.2.0"):
-        environment.must("build", release_version=version)
+        environment.must("build", release_version=version, ansible_connection="severable")
 
 
 def started(root: Path, artifacts: Path) -> Environment:

@@ -19,15 +19,18 @@ from typing import Any
 
 import psycopg
 
-from tests.speed import CHEAPER
+from tests.speed import CHEAPER, warm
 from tests.witness.process import Witness
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "tests" / "plugins"
 APP_HOSTS = ("app1", "app2", "app3")
-SETTINGS = {"watch_seconds": 2, "watch_slice_seconds": 1, "watch_probe_rate": 20, "traffic_wait": 10}
+SETTINGS = {"watch_seconds": 1, "watch_slice_seconds": 1, "watch_probe_rate": 40, "traffic_wait": 10}
 PLAYBOOK_SECONDS = 600
 """After this long a playbook hangs. A busy machine of two cores needed more than 180 for a rolling update."""
+WITNESS_SECONDS = 900.0
+PATIENCE_SECONDS = 60.0
+"""Of the users: where two workers' playbooks share two cores, slow is not lost."""
 # Logs, the database's own files, what the tests themselves bring along, and locks that hold nothing.
 NOISE = (
     "*.log",
@@ -67,6 +70,18 @@ class Played:
     def ran(self, task: str) -> list[str]:
         """Return the hosts that ``task`` ran on."""
         return [one["host"] for one in self.tasks if one["task"] == task]
+
+
+def warmly(severed: Path) -> dict[str, str]:
+    """Return the environment variables of a playbook whose hosts are connected by ``severable``, which looks for files in ``severed``."""
+    return {
+        **CHEAPER,
+        **warm(),
+        "BATON_SEVERED": str(severed),
+        "ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS / "connection"),
+        "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS / "callback"),
+        "ANSIBLE_CALLBACKS_ENABLED": "saboteur",
+    }
 
 
 class Environment:
@@ -112,15 +127,7 @@ class Environment:
 
     def variables(self, tasks: Path | None = None, **more: str) -> dict[str, str]:
         """Return the environment variables of a playbook."""
-        own = {
-            **CHEAPER,
-            "BATON_LOCAL_ROOT": str(self.root),
-            "BATON_SEVERED": str(self.severed),
-            "ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS / "connection"),
-            "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS / "callback"),
-            "ANSIBLE_CALLBACKS_ENABLED": "saboteur",
-            "ANSIBLE_NOCOLOR": "1",
-        }
+        own = {"BATON_LOCAL_ROOT": str(self.root), "ANSIBLE_NOCOLOR": "1", **warmly(self.severed)}
         return {**os.environ, **own, **({"BATON_TASKS": str(tasks)} if tasks else {}), **more}
 
     def play(self, playbook: str, *arguments: str, before: str = "", sabotage: str = "", **variables: Any) -> Played:
@@ -215,10 +222,10 @@ class Environment:
         for path in self.severed.iterdir():
             path.unlink()
 
-    def witness(self, name: str, *, rate: float = 60) -> Witness:
+    def witness(self, name: str, *, rate: float = 40, timeout: float = PATIENCE_SECONDS) -> Witness:
         """Return a client that writes down every request; to be used as a context manager."""
         ledger = self.root / "ledgers" / f"{name}-{time.time_ns()}.jsonl"
-        return Witness(self.url, ledger, seconds=PLAYBOOK_SECONDS, rate=rate, paths=("/", "/products"))
+        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, paths=("/", "/products"), timeout=timeout)
 
     def new_version(self, *, edits: dict[str, str] | None = None, like: str = "v1.1.0") -> str:
         """Make the artifact of a version that was never released, and return its name.

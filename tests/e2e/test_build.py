@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.e2e.environment import ROOT, warmly
+
 PLAYBOOK = ROOT / "playbooks" / "build.yml"
 # Beside the interpreter of the tests, whatever PATH says; not resolved, because a venv's python is a link.
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
@@ -83,8 +84,16 @@ class Bench:
             "ANSIBLE_LOCALHOST_WARNING": "False",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
             **{name: value for name, value in os.environ.items() if name.startswith("PIP_")},
+            **warmly(self.directory),
         }
-        command = [str(ANSIBLE_PLAYBOOK), str(PLAYBOOK), "--extra-vars", json.dumps(inputs), *arguments]
+        connection = {"ansible_connection": "severable"}
+        command = [
+            str(ANSIBLE_PLAYBOOK),
+            str(PLAYBOOK),
+            "--extra-vars",
+            json.dumps({**inputs, **connection}),
+            *arguments,
+        ]
         ended = subprocess.run(
             command,
             cwd=ROOT,

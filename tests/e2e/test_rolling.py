@@ -18,7 +18,7 @@ SURGE: dict[str, Any] = {"release_strategy": "rolling"}
 IN_PLACE: dict[str, Any] = {**SURGE, "release_max_surge": 0, "release_max_unavailable": "34%"}
 RATE = 220
 """Requests a second, where it is the number of requests that counts."""
-A_FEW = 60
+A_FEW = 40
 KILL_LATER = "(sleep 0.4; kill -9 $PLAYBOOK_PID) >/dev/null 2>&1 </dev/null &"
 LIES_ON_APP1 = "\nimport os\nif os.environ.get('BATON_INSTANCE') == 'app1':\n    __version__ = 'v0.0.1'\n"
 DIES_ON_APP2 = "\nimport os\nif os.environ.get('BATON_INSTANCE') == 'app2':\n    raise SystemExit('no room')\n"

@@ -34,7 +34,7 @@ def collections(tmp_path_factory: pytest.TempPathFactory, tarball: Path) -> Path
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def user(tmp_path_factory: pytest.TempPathFactory, collections: Path, artifacts: Path) -> Iterator[Installed]:
     """Return a user whose environment serves v1.0.0, released by the installed collection."""
     user = Installed(tmp_path_factory.mktemp("user"), collections)

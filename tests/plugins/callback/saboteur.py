@@ -15,6 +15,7 @@ description:
     ansible-playbook in E(PLAYBOOK_PID).
   - With a number in E(BATON_SABOTAGE_NTH) only the so-manieth task of that name counts. With V(worker) in E(BATON_SABOTAGE_AT) the
     command runs when the task's first worker is started, with any other value before the task.
+  - With a directory in E(BATON_TEST_MODULES) the zips that are made of modules are kept there for the next playbook.
 """
 
 import collections
@@ -25,6 +26,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C  # noqa: N812  # its usual name
 from ansible.plugins.callback import CallbackBase
 
 ON_CONTROLLER = {
@@ -52,6 +54,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         super().__init__()
         self._started: collections.Counter[str] = collections.Counter()
         self._workers_of = ""
+        if kept := os.environ.get("BATON_TEST_MODULES"):
+            Path(kept).mkdir(parents=True, exist_ok=True)
+            Path(C.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(kept)
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002  # as Ansible calls it
         """Count the task, and do what the test asked for before it."""
