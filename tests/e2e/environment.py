@@ -13,6 +13,7 @@ import sys
 import tarfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -222,10 +223,10 @@ class Environment:
         for path in self.severed.iterdir():
             path.unlink()
 
-    def witness(self, name: str, *, rate: float = 40, timeout: float = PATIENCE_SECONDS) -> Witness:
+    def witness(self, name: str, *, rate: float = 40, paths: Sequence[str] = ("/", "/products")) -> Witness:
         """Return a client that writes down every request; to be used as a context manager."""
         ledger = self.root / "ledgers" / f"{name}-{time.time_ns()}.jsonl"
-        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, paths=("/", "/products"), timeout=timeout)
+        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, paths=paths, timeout=PATIENCE_SECONDS)
 
     def new_version(self, *, edits: dict[str, str] | None = None, like: str = "v1.1.0") -> str:
         """Make the artifact of a version that was never released, and return its name.

@@ -28,9 +28,10 @@ DIES_ON_APP3 = "\nimport os\nif os.environ.get('BATON_INSTANCE') == 'app3':\n   
 @contextmanager
 def at_least(servers: int, shop: Environment, name: str, *, rate: int = A_FEW) -> Iterator[None]:
     """Have no request lost, and never fewer than ``servers`` in rotation and ready."""
-    # Of the workers of a test run one at a time: two of these rates are more than a machine of two cores can answer.
+    # Of the workers of a test run one at a time, and without a query to the database for each: two cores answer no more beside playbooks.
     alone = locked(shop.root.parents[1] / "full-rate.lock") if rate == RATE else nullcontext()
-    with alone, shop.witness(name, rate=rate) as witness, Capacity(shop) as capacity:
+    paths = ("/",) if rate == RATE else ("/", "/products")
+    with alone, shop.witness(name, rate=rate, paths=paths) as witness, Capacity(shop) as capacity:
         witness.wait_until_flowing()
         yield
         ledger = witness.stop()
