@@ -20,6 +20,7 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.baton.release.plugins.module_utils.door import Door
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.lookup_files import LookupFiles
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing
@@ -89,6 +90,20 @@ class Caddy:
         if after.share:
             self._refuse_without_shares()
         LookupFiles(self.state_dir).route(before, after, pools)
+
+    def door(self) -> Door:
+        """Return an open door: there is no other one here."""
+        return Door()
+
+    def refuse_door(self, after: Door) -> None:
+        """Refuse nothing: only an open one is ever asked for (``balancers``)."""
+
+    def move_door(self, after: Door) -> None:
+        """Leave it open."""
+
+    def server_states(self) -> dict[str, dict[str, str]]:
+        """Return none: it has no states of single servers."""
+        return {}
 
     def warnings(self) -> list[str]:
         """Return none: there is only one Caddy to reach."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.connections import open_connections
+from ansible_collections.baton.release.plugins.module_utils.door import Door
 from ansible_collections.baton.release.plugins.module_utils.endpoints import parse_endpoint
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.nginx_links import LIVE, NginxLinks, ways
@@ -88,6 +89,20 @@ class Nginx:
             if counts is not None:
                 return counts
         return None
+
+    def door(self) -> Door:
+        """Return an open door: there is no other one here."""
+        return Door()
+
+    def refuse_door(self, after: Door) -> None:
+        """Refuse nothing: only an open one is ever asked for (``balancers``)."""
+
+    def move_door(self, after: Door) -> None:
+        """Leave it open."""
+
+    def server_states(self) -> dict[str, dict[str, str]]:
+        """Return none: it has no states of single servers."""
+        return {}
 
     def warnings(self) -> list[str]:
         """Return what a person should know of how this nginx is reached."""

@@ -16,6 +16,8 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 
 import jinja2
+from ansible_collections.baton.release.plugins.module_utils.door import Door
+from ansible_collections.baton.release.plugins.module_utils.door_change import move_door
 from ansible_collections.baton.release.plugins.module_utils.switch import Balancer, Wanted, observe, switch
 
 from tests.balancers.backends import Backend
@@ -55,12 +57,12 @@ class Running(abc.ABC):
         """The addresses of the servers, as the role's variables have them."""
         return {host: {slot: self.backends[host, slot].address for slot in SLOTS} for host in self.hosts}
 
-    def render(self, variables: dict[str, typing.Any]) -> str:
-        """Return the role's template with these variables."""
+    def render(self, variables: dict[str, typing.Any], template: str = "") -> str:
+        """Return a template of the role, by default the configuration, with these variables."""
         # A file, no page: nothing is to be escaped.
         environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701 - as said above
         environment.filters.update(self.filters)
-        text = environment.from_string((ROLES / self.template).read_text()).render(variables)
+        text = environment.from_string((ROLES / (template or self.template)).read_text()).render(variables)
         return text + "\n"
 
     def launch(self, *command: str, **environment: str) -> None:
@@ -103,6 +105,11 @@ class Running(abc.ABC):
         check_mode = more.pop("check_mode", False)
         wanted = Wanted(slot, expected, **{"min_up": 2, **more})
         return switch(driver, wanted, state_dir=self.state, token=None, check_mode=check_mode)
+
+    def move_door(self, door: Door, **more: typing.Any) -> dict[str, typing.Any]:
+        """Open or close the door."""
+        named = {"drain": 0.0, "token": None, **more}
+        return move_door(self.balancer(), door, state_dir=self.state, **named)
 
     def observe(self) -> dict[str, typing.Any]:
         """Return what is live, and the pools."""

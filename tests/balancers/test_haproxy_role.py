@@ -77,7 +77,7 @@ def test_the_role_configures_and_never_touches_what_is_live(haproxy_command: str
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(json.loads(json.dumps(inventory))))
     (tmp_path / "play.yml").write_text(PLAY)
     assert "was not reloaded" in play(tmp_path)
-    assert "server app2_green_8002 127.0.0.3:8002 track shop_green/app2" in config.read_text()
+    assert "server app2_green_8002 127.0.0.3:8002 track shop_green/app2_8002" in config.read_text()
     assert (state / "haproxy.map").read_text() == "shop none\n"
     (state / "haproxy.map").write_text("shop green\n")
     again = play(tmp_path)
