@@ -73,5 +73,5 @@ def door_of(word: str, where: str) -> Door:
     raise BatonError(
         found=f"{where} holds {word[:40]!r} for the door",
         expected=f"{OPEN}, or a word such as {HELD}:30:60 or {MAINTENANCE}:60",
-        fix="find out who wrote it, then open or close the door with lb_switch (state open, held or maintenance)",
+        fix="find out who wrote it, and correct it there",
     )

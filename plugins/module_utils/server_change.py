@@ -84,16 +84,15 @@ def put_states(
             would be left.
     """
     servers = _servers_of(balancer, wanted)
-    before = balancer.server_states()[wanted.slot]
-    _await_healthy(
-        [servers[host] for host in _differing(before, wanted.states) if wanted.states[host] == READY], wanted
-    )
+    balancer.refuse_states()
+    changing = _differing(_states(balancer, wanted), wanted.states)
+    _await_healthy([servers[host] for host in changing if wanted.states[host] == READY], wanted)
+    _await_enough(balancer, wanted, servers, wait=wanted.wait)
     with fenced(state_dir, token, check_mode=check_mode):
-        before = balancer.server_states()[wanted.slot]
+        before = _states(balancer, wanted)
         after = {**before, **wanted.states}
         unsettled = balancer.unsettled_states(wanted.slot)
-        leaving = {servers[host] for host in _differing(before, wanted.states) if wanted.states[host] != READY}
-        _refuse_to_leave_too_few(balancer, leaving, wanted)
+        _await_enough(balancer, wanted, servers, wait=0)
         changed = before != after or bool(unsettled)
         if changed and not check_mode:
             balancer.put_states(wanted.slot, after)
@@ -177,18 +176,29 @@ def _said(server: str, path: str) -> str:
     return seen.kind
 
 
-def _refuse_to_leave_too_few(balancer: Balancer, leaving: set[str], wanted: WantedStates) -> None:
-    pools = balancer.pools() or {}
-    for where, servers in _serving(balancer.routing(pools), pools).items():
-        up = {server for pool in pools.values() for server in pool["up"]} & servers
-        left = sorted(up - leaving)
-        if leaving & servers and len(left) < wanted.min_up:
+def _await_enough(
+    balancer: StatefulBalancer, wanted: WantedStates, servers: typing.Mapping[str, str], wait: float
+) -> None:
+    """Wait until enough servers are up beside those that leave: after a reload, a load balancer holds none to be up at first."""
+    deadline = time.monotonic() + wait
+    while True:
+        changing = _differing(_states(balancer, wanted), wanted.states)
+        leaving = {servers[host] for host in changing if wanted.states[host] != READY}
+        pools = balancer.pools() or {}
+        up = {server for pool in pools.values() for server in pool["up"]}
+        serving = _serving(balancer.routing(pools), pools)
+        short = [where for where, own in serving.items() if leaving & own and len((up & own) - leaving) < wanted.min_up]
+        if not short:
+            return
+        if time.monotonic() >= deadline:
+            own = serving[short[0]]
             raise BatonError(
-                found=f"{', '.join(left) or 'no server'} of {len(servers)} that serve in {where} would be left up",
+                found=f"{', '.join(sorted((up & own) - leaving)) or 'no server'} of {len(own)} that serve in {short[0]} would be left up",
                 expected=f"at least {wanted.min_up}",
                 fix="bring others back first, or lower min_up (0 asks nothing); nothing was changed",
                 pools=pools,
             )
+        time.sleep(POLL_SECONDS)
 
 
 def _serving(routing: Routing, pools: seats.Pools) -> dict[str, set[str]]:
