@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
-__all__ = ["CLOSED", "DOORS", "HELD", "LONGEST_HOLD", "MAINTENANCE", "OPEN", "Door", "door_of"]
+__all__ = ["CLOSED", "DOORS", "HELD", "LONGEST_HOLD", "MAINTENANCE", "OPEN", "Door", "door_of", "refuse_hold"]
 
 OPEN, HELD, MAINTENANCE = "open", "held", "maintenance"
 DOORS = (OPEN, HELD, MAINTENANCE)
@@ -56,6 +56,20 @@ class Door:
         """Return it as plain data."""
         names = ("state", "hold_limit", "retry_after", "unsettled")
         return {name: getattr(self, name) for name in names}
+
+
+def refuse_hold(door: Door, driver: str) -> None:
+    """Refuse to hold requests, for a driver that cannot.
+
+    Raises:
+        BatonError: they are to be held.
+    """
+    if door.state == HELD:
+        raise BatonError(
+            found=f"the driver {driver}, which cannot hold requests without a reload",
+            expected="haproxy",
+            fix="show the maintenance page instead (state maintenance); nothing was touched",
+        )
 
 
 def door_of(word: str, where: str) -> Door:

@@ -22,10 +22,11 @@ from ansible_collections.baton.release.plugins.module_utils.switch import Balanc
 
 from tests.balancers.backends import Backend
 
-__all__ = ["SLOTS", "Running", "ask"]
+__all__ = ["PAGE", "SLOTS", "Running", "ask"]
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 SLOTS = ("blue", "green")
+PAGE = "<h1>Back soon</h1>\n"
 PATIENCE_SECONDS = 20.0
 
 
@@ -132,6 +133,17 @@ class Running(abc.ABC):
         connection = http.client.HTTPConnection(address or self.public, timeout=30)
         try:
             return ask(connection, path)
+        finally:
+            connection.close()
+
+    def page(self, path: str = "/") -> tuple[int, str, str]:
+        """Return status, Retry-After and body of an answer to users."""
+        connection = http.client.HTTPConnection(self.public, timeout=150)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read().decode()
+            return response.status, response.getheader("Retry-After") or "", body
         finally:
             connection.close()
 

@@ -12,11 +12,9 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils.balancer_haproxy import HAProxy
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime, SilentError, Worker
 
-from tests.balancers.running import Running
+from tests.balancers.running import PAGE, Running
 
-__all__ = ["PAGE", "RunningHAProxy"]
-
-PAGE = "<h1>Back soon</h1>\n"
+__all__ = ["RunningHAProxy"]
 
 
 class RunningHAProxy(Running):

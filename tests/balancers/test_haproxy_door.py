@@ -15,26 +15,14 @@ from ansible_collections.baton.release.plugins.module_utils.door import HELD, MA
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime
 
-from tests.balancers.running import ask
-from tests.balancers.running_haproxy import PAGE, RunningHAProxy
+from tests.balancers.running import PAGE, ask
+from tests.balancers.running_haproxy import RunningHAProxy
 from tests.witness.checker import judge, stale
 from tests.witness.process import Witness
 
 CLOSED = Door(MAINTENANCE, retry_after=120)
 HOLD = Door(HELD, hold_limit=20, retry_after=7)
 BUSY_SECONDS = 10.0
-
-
-def page(haproxy: RunningHAProxy, path: str = "/") -> tuple[int, str, str]:
-    """Return status, Retry-After and body of an answer to users."""
-    connection = http.client.HTTPConnection(haproxy.public, timeout=30)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read().decode()
-        return response.status, response.getheader("Retry-After") or "", body
-    finally:
-        connection.close()
 
 
 def told(haproxy: RunningHAProxy, command: str) -> str:
@@ -48,19 +36,19 @@ def test_maintenance_shows_users_the_page_while_health_and_previews_pass(haproxy
     result = haproxy.move_door(CLOSED)
     assert (result["changed"], result["door"]["state"], result["live"]) == (True, "maintenance", "blue")
     assert "the maintenance page is shown" in result["diff"]["after"]
-    assert page(haproxy) == (503, "120", PAGE)
-    assert page(haproxy, "/health/readyx")[0] == 503
-    assert {page(haproxy, path)[0] for path in ("/health/ready", "/health/live")} == {200}
+    assert haproxy.page() == (503, "120", PAGE)
+    assert haproxy.page("/health/readyx")[0] == 503
+    assert {haproxy.page(path)[0] for path in ("/health/ready", "/health/live")} == {200}
     assert (haproxy.get(address=haproxy.blue)[:2], haproxy.get(address=haproxy.green)[:2]) == (
         (200, "blue"),
         (200, "green"),
     )
     assert not haproxy.move_door(CLOSED)["changed"]
     assert haproxy.move_door(Door(MAINTENANCE, retry_after=5))["changed"]
-    assert page(haproxy)[1] == "5"
+    assert haproxy.page()[1] == "5"
     # Behind it, what is live can be another one.
     assert haproxy.switch("green", "blue")["door"]["state"] == "maintenance"
-    assert (page(haproxy)[0], haproxy.get("/health/ready")[1]) == (503, "green")
+    assert (haproxy.page()[0], haproxy.get("/health/ready")[1]) == (503, "green")
     assert haproxy.move_door(Door())["changed"]
     assert haproxy.get()[:2] == (200, "green")
 
@@ -80,7 +68,7 @@ def test_the_door_survives_a_kill_a_restart_and_reloads(haproxy: RunningHAProxy)
         haproxy.reload()
         assert (haproxy.balancer().door(), haproxy.move_door(door)["changed"]) == (door, False)
         if door == CLOSED:
-            assert page(haproxy) == (503, "120", PAGE)
+            assert haproxy.page() == (503, "120", PAGE)
     assert haproxy.get()[:2] == (200, "blue")
     # A switch keeps the word for the door, and the other way round.
     haproxy.move_door(CLOSED)
@@ -117,12 +105,12 @@ def test_a_request_that_is_held_for_too_long_gets_the_page(haproxy: RunningHAPro
     haproxy.switch("blue", "none")
     haproxy.move_door(Door(HELD, hold_limit=1, retry_after=7))
     began = time.monotonic()
-    assert page(haproxy) == (503, "7", PAGE)
+    assert haproxy.page() == (503, "7", PAGE)
     assert 1 <= time.monotonic() - began < 5
     assert haproxy.get("/health/ready")[0] == 200
     haproxy.move_door(HOLD)
     with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(page, haproxy)
+        held = pool.submit(haproxy.page)
         time.sleep(0.5)
         assert not held.done()
         haproxy.move_door(CLOSED)  # whoever waits gets the page then
@@ -190,7 +178,7 @@ def test_an_older_lease_and_check_mode_move_no_door(haproxy: RunningHAProxy) -> 
     for check_mode in (True, False):
         with pytest.raises(BatonError, match="has seen lease 3"):
             haproxy.move_door(Door(), token=2, check_mode=check_mode)
-    assert page(haproxy)[0] == 503
+    assert haproxy.page()[0] == 503
 
 
 def test_what_a_configuration_cannot_do_is_refused_before_anything_is_touched(haproxy: RunningHAProxy) -> None:
