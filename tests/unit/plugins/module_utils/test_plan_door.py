@@ -25,7 +25,10 @@ def world(lb1: dict[str, Any], lb2: dict[str, Any]) -> Observed:
     return Observed(
         {name: {**balancer("green"), "pools": POOLS, **more} for name, more in balancers.items()},
         {name: host(slot("v1"), slot("v2")) for name in HOSTS},
-        {**journal(ran("v2", source="v1"), ran("v1")), "lease": {"token": 2, "owner": ""}},
+        {
+            **journal({**ran("v2", source="v1"), "token": 2}, {**ran("v1"), "token": 1}),
+            "lease": {"token": 2, "owner": ""},
+        },
     )
 
 
