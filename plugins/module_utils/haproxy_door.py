@@ -49,9 +49,7 @@ class HAProxyDoor:
             BatonError: it would not.
         """
         views = views_or_refuse(self.workers, "the door is a word in its memory")
-        current = next(iter(views.values()))
-        needed = "hold" if after.state == HELD else "maintenance"
-        if after.state in CLOSED and not self.workers.knows(current, needed):
+        if not self._known(after, next(iter(views.values()))):
             raise BatonError(
                 found=f"HAProxy runs with a configuration that does not know how to "
                 f"{'hold requests' if after.state == HELD else 'show a maintenance page'}",
@@ -87,6 +85,10 @@ class HAProxyDoor:
             door=found.as_result(),
         )
 
+    def _known(self, door: Door, view: View) -> bool:
+        """Say whether the configuration of a worker goes by such a door."""
+        return door.state not in CLOSED or self.workers.knows(view, "hold" if door.state == HELD else "maintenance")
+
     def _tell(self, worker: Worker, after: Door) -> None:
         try:
             view = self.workers.view(worker)
@@ -99,11 +101,13 @@ class HAProxyDoor:
 
     def _differences(self, told: Door, kept: str, views: typing.Mapping[Worker, View]) -> typing.Iterator[str]:
         """Say what is other than the newest worker has it: at a worker before it, or what HAProxy would begin with."""
+        if not self._known(told, next(iter(views.values()))):
+            yield "the running configuration lacks it"
         if kept != told.word:
             yield f"{kept} after a restart"
         for worker, view in views.items():
             if worker.current or self.workers.handed_over(view):
                 continue
             # Its own configuration may not know the door at all, and let requests by.
-            if (view.door or OPEN) != told.word or not (told.word == OPEN or self.workers.knows(view, "maintenance")):
+            if (view.door or OPEN) != told.word or not self._known(told, view):
                 yield f"{view.door or OPEN} at the old worker {worker.pid}"

@@ -97,7 +97,8 @@ def put_states(
         if changed and not check_mode:
             balancer.put_states(wanted.slot, after)
     if not check_mode:
-        _await_up(balancer, {servers[host] for host, state in wanted.states.items() if state == READY}, wanted)
+        returned = [host for host in _differing(before, wanted.states) if wanted.states[host] == READY]
+        _await_up(balancer, {servers[host] for host in returned}, wanted)
     quiet = {servers[host] for host, state in wanted.states.items() if state != READY}
     draining = await_idle(balancer, quiet, 0 if check_mode else wanted.drain)
     result = observe(balancer, state_dir)

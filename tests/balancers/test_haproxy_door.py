@@ -8,6 +8,7 @@ import http.client
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,10 +192,11 @@ def test_what_a_configuration_cannot_do_is_refused_before_anything_is_touched(ha
             haproxy.move_door(HOLD, check_mode=check_mode)
     assert (haproxy.state / "haproxy.map").read_text() == before
     assert haproxy.move_door(CLOSED)["changed"]
-    haproxy.move_door(Door())
     config = haproxy.directory / "haproxy.cfg"
     config.write_text(config.read_text().replace("server maintenance", "server other"))
     haproxy.reload()
+    assert haproxy.balancer().door() == replace(CLOSED, unsettled="the running configuration lacks it")
+    haproxy.move_door(Door())
     with pytest.raises(BatonError, match="does not know how to show a maintenance page"):
         haproxy.move_door(CLOSED)
     assert haproxy.get()[0] == 200

@@ -133,6 +133,7 @@ def test_a_dead_server_is_taken_out_and_comes_back_only_when_it_is_healthy(hapro
             put(haproxy, {"app1": "ready"}, wait=0.0)
         assert states(haproxy)["app1"] == state
     assert put(haproxy, {"app1": "ready"}, min_up=0)["changed"]  # unless nothing is asked
+    assert not put(haproxy, {"app1": "ready"}, wait=0.0)["changed"]  # as it is: dead or not
     put(haproxy, {"app1": "maint"})
     dead.healthy = True
     began = time.monotonic()
