@@ -20,6 +20,7 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.baton.release.plugins.module_utils.door import Door, refuse_hold
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.lookup_files import LookupFiles
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing
@@ -87,8 +88,29 @@ class Caddy:
             BatonError: it is to be a share, and Caddy runs with a configuration that would answer 503 to all clients then.
         """
         if after.share:
-            self._refuse_without_shares()
+            self._refuse_without("share", "shares", "leave traffic_steps empty")
         LookupFiles(self.state_dir).route(before, after, pools)
+
+    def door(self) -> Door:
+        """Return the door that the file which Caddy looks up says."""
+        return LookupFiles(self.state_dir).door()
+
+    def refuse_door(self, after: Door) -> None:
+        """Refuse to hold requests, and a door that Caddy's running configuration would not look up.
+
+        Raises:
+            BatonError: it cannot.
+        """
+        refuse_hold(after, "caddy")
+        self._refuse_without("door", "doors", "show a page elsewhere; nothing was touched")
+
+    def move_door(self, after: Door) -> None:
+        """Change this file; Caddy itself needs nothing."""
+        LookupFiles(self.state_dir).move_door(after)
+
+    def server_states(self) -> dict[str, dict[str, str]]:
+        """Return none: it has no states of single servers."""
+        return {}
 
     def warnings(self) -> list[str]:
         """Return none: there is only one Caddy to reach."""
@@ -110,19 +132,20 @@ class Caddy:
             return []
         return [found[1] for one in upstreams if (found := SEAT.fullmatch(one["dial"]))]
 
-    def _refuse_without_shares(self) -> None:
+    def _refuse_without(self, part: str, name: str, otherwise: str) -> None:
+        """Refuse what Caddy's running configuration, which lacks a part, does not know."""
         try:
-            self._admin(f"/id/{self.app_name}_share")
+            self._admin(f"/id/{self.app_name}_{part}")
         except _NotConfiguredError:
-            found = "Caddy runs with a configuration that knows no shares"
+            found = f"Caddy runs with a configuration that knows no {name}"
         except (OSError, http.client.HTTPException, ValueError) as error:
-            found = f"Caddy does not say whether its configuration knows shares: {error}"
+            found = f"Caddy does not say whether its configuration knows {name}: {error}"
         else:
             return
         raise BatonError(
             found=found,
             expected="the configuration that the role caddy writes now",
-            fix="configure it with the role caddy, at a quiet time with caddy_reload: true, or leave traffic_steps empty",
+            fix=f"configure it with the role caddy, at a quiet time with caddy_reload: true, or {otherwise}",
         )
 
     def _admin(self, path: str) -> typing.Any:

@@ -3,12 +3,13 @@
 """A HAProxy that is configured by this collection's role ``haproxy``, through its runtime API.
 
 HAProxy looks one word up in a map at every request, which says what is live and whether the other slot has a share of the clients
-(``Routing.word``). The admin states of the servers ``<host>_<slot>_<port>`` in the backend
-``<app>_mixed`` are the seats. Both are in its memory, so both are also kept in files that it begins with: ``haproxy.map`` and
-``haproxy.servers`` in the state directory. They are written first.
+(``Routing.word``). Before that it looks another one up, for the door (``haproxy_door``). The admin states of the servers
+``<host>_<slot>_<port>`` in the backend ``<app>_mixed`` are the seats. All of that is in its memory, so it is also kept in files that it
+begins with: ``haproxy.map`` and ``haproxy.servers`` in the state directory. They are written first.
 
 After a reload the workers before it go on answering the connections that they have, from the slot and the seats that they know, and
 HAProxy drains none of their servers any more. So their map is set to ``handover``: they hand each request to the newest worker.
+(``haproxy_workers``.)
 """
 
 from __future__ import annotations
@@ -17,28 +18,30 @@ import typing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ansible_collections.baton.release.plugins.module_utils.door import Door
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text, write_atomically
+from ansible_collections.baton.release.plugins.module_utils.haproxy_door import HAProxyDoor
 from ansible_collections.baton.release.plugins.module_utils.haproxy_seats import flags_of, with_seats
-from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime, SilentError, Worker
+from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import SilentError, Worker
+from ansible_collections.baton.release.plugins.module_utils.haproxy_states import HAProxyStates
 from ansible_collections.baton.release.plugins.module_utils.haproxy_view import (
     NOT_READY,
     View,
     admin_states,
-    map_value,
+    hosts_of,
     seats_of,
-    servers,
 )
+from ansible_collections.baton.release.plugins.module_utils.haproxy_workers import HANDOVER, Workers, views_or_refuse
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing, live_and_share
+from ansible_collections.baton.release.plugins.module_utils.server_states import States
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, SLOTS
 
 __all__ = ["HAProxy"]
 
-OLDEST = (2, 4)
 _UP = "UP"
 """Exactly: a server that has just left maintenance is "UP 1/3" before any check."""
 _ATTEMPTS = 3
-_HANDOVER = "handover"
 
 Pools = typing.Mapping[str, typing.Mapping[str, typing.Any]]
 
@@ -55,7 +58,7 @@ class HAProxy:
     def pools(self) -> dict[str, typing.Any] | None:
         """Return ``{slot: {servers, hosts, up, in_flight}}``, or None when this HAProxy does not answer as configured."""
         try:
-            views = list(self._views().values())
+            views = list(self.workers.views().values())
         except (SilentError, LookupError, ValueError):
             return None
         counts, backends = _in_flight(views), views[0].backends
@@ -64,10 +67,11 @@ class HAProxy:
             pool = backends.get(f"{self.app_name}_{slot}")
             if not pool:
                 return None
-            seated = all(host in seats_of(self._states(views[0]))[0] for host in pool)
+            hosts = list(hosts_of(pool).values())
+            seated = all(host in seats_of(self._states(views[0]))[0] for host in hosts)
             pools[slot] = {
                 "servers": [server.address for server in pool.values()],
-                "hosts": list(pool) if seated else [],
+                "hosts": hosts if seated else [],
                 "up": [server.address for server in pool.values() if server.status == _UP],
                 "in_flight": {server.address: counts.get(server.address, 0) for server in pool.values()},
             }
@@ -76,14 +80,14 @@ class HAProxy:
     def in_flight(self) -> dict[str, int] | None:
         """Return the requests at each server that has any, at all workers; None when this HAProxy does not answer."""
         try:
-            return _in_flight(self._views().values())
+            return _in_flight(self.workers.views().values())
         except (SilentError, LookupError, ValueError):
             return None
 
     def warnings(self) -> list[str]:
         """Return what a person should know of how this HAProxy is reached."""
         try:
-            through_master = self._runtime.workers()[0].pid != 0
+            through_master = self.workers.runtime.workers()[0].pid != 0
         except SilentError:
             return []
         if through_master:
@@ -95,9 +99,9 @@ class HAProxy:
         """Return where the newest worker sends requests; where none answers, what HAProxy would begin with."""
         del pools  # these name only the servers in the two pools
         try:
-            views = self._views()
+            views = self.workers.views()
         except SilentError:
-            live, share = _known(self._kept_word(), str(self._map_file))
+            live, share = _known(self._kept_word(), str(self.workers.map_file))
             seats, _both = seats_of(admin_states(read_text(self._servers_file) or ""))
             return Routing(live, seats if live == MIXED else {}, share)
         current = next(iter(views.values()))
@@ -120,7 +124,7 @@ class HAProxy:
         try:
             self._keep(after)
             for _attempt in range(_ATTEMPTS):
-                for worker in self._runtime.workers():
+                for worker in self.workers.runtime.workers():
                     self._tell(worker, after)
                 found = self.routing(pools)
                 if found.same(after):
@@ -139,13 +143,38 @@ class HAProxy:
             share=found.share,
         )
 
-    @property
-    def _runtime(self) -> Runtime:
-        return Runtime(self.admin, self.timeout)
+    def door(self) -> Door:
+        """Return the door as the newest worker has it."""
+        return HAProxyDoor(self.workers).door()
+
+    def refuse_door(self, after: Door) -> None:
+        """Refuse a door that the running configuration does not know."""
+        HAProxyDoor(self.workers).refuse(after)
+
+    def move_door(self, after: Door) -> None:
+        """Have the door so at every worker, now and after a restart."""
+        HAProxyDoor(self.workers).move(after)
+
+    def server_states(self) -> dict[str, dict[str, str]]:
+        """Return for each slot the state of each host's server; empty where HAProxy does not answer."""
+        return HAProxyStates(self.workers).states()
+
+    def unsettled_states(self, slot: str) -> str:
+        """Say what of these states is other elsewhere, for instance after a restart."""
+        return HAProxyStates(self.workers).unsettled(slot)
+
+    def refuse_states(self) -> None:
+        """Refuse to change states where the running configuration would not keep them."""
+        HAProxyStates(self.workers).refuse()
+
+    def put_states(self, slot: str, states: States) -> None:
+        """Have servers of a slot in these states, now and after a restart."""
+        HAProxyStates(self.workers).put(slot, states)
 
     @property
-    def _map_file(self) -> Path:
-        return self.state_dir / "haproxy.map"
+    def workers(self) -> Workers:
+        """Its workers."""
+        return Workers(self.admin, self.app_name, self.state_dir, self.timeout)
 
     @property
     def _servers_file(self) -> Path:
@@ -155,37 +184,12 @@ class HAProxy:
     def _mixed(self) -> str:
         return f"{self.app_name}_{MIXED}"
 
-    def _views(self) -> dict[Worker, View]:
-        """Return what each worker has, the newest one first; an older one may end meanwhile."""
-        runtime = self._runtime
-        views = {worker: self._view(runtime, worker) for worker in runtime.workers()}
-        return {worker: view for worker, view in views.items() if view is not None}
-
-    def _view(self, runtime: Runtime, worker: Worker) -> View | None:
-        """Return what a worker has; None for an older one that has ended meanwhile."""
-        try:
-            if worker.current:
-                _refuse_old(runtime.ask(worker, "show info"))
-            live = map_value(runtime.ask(worker, f"get map {self._map_file} {self.app_name}"))
-            return View(live, servers(runtime.ask(worker, "show servers state"), runtime.ask(worker, "show stat")))
-        except SilentError:
-            if worker.current:
-                raise
-            return None
-
     def _states(self, view: View) -> dict[str, int]:
         return {name: server.admin for name, server in view.backends.get(self._mixed, {}).items()}
 
     def _refuse_without_shares(self) -> None:
         """Refuse a share where the configuration would take its word for the name of a backend that is not there."""
-        try:
-            backends = next(iter(self._views().values())).backends
-        except SilentError as error:
-            raise BatonError(
-                found=f"HAProxy does not answer ({error})",
-                expected="an answer, because a share is moved by what runs",
-                fix="look whether HAProxy runs, and at its log; then run again",
-            ) from error
+        backends = next(iter(views_or_refuse(self.workers, "a share is moved by what runs").values())).backends
         if f"{self.app_name}_shares" not in backends:
             raise BatonError(
                 found="HAProxy runs with a configuration that knows no shares",
@@ -196,15 +200,14 @@ class HAProxy:
     def _live(self, view: View) -> tuple[str, int]:
         if view.live is None:
             raise BatonError(
-                found=f"HAProxy runs without the map {self._map_file}",
+                found=f"HAProxy runs without the map {self.workers.map_file}",
                 expected="the configuration that the role haproxy writes",
                 fix="configure it with the role haproxy, and reload it (haproxy_reload: true)",
             )
-        return _known(view.live or NOTHING_LIVE, f"HAProxy's map {self._map_file}")
+        return _known(view.live or NOTHING_LIVE, f"HAProxy's map {self.workers.map_file}")
 
     def _kept_word(self) -> str:
-        words = (read_text(self._map_file) or "").split()
-        return dict(zip(words[::2], words[1::2])).get(self.app_name, NOTHING_LIVE)
+        return self.workers.kept().get(self.app_name, NOTHING_LIVE)
 
     def _differences(self, told: Routing, views: typing.Mapping[Worker, View]) -> typing.Iterator[str]:
         """Say what is other than the newest worker has it: at a worker before it, or what HAProxy would begin with."""
@@ -214,7 +217,7 @@ class HAProxy:
         current = self._states(next(iter(views.values())))
         for worker, view in views.items():
             # Without the map it began before this app was configured. Its seats stay as they were at the reload.
-            alike = view.live in (None, _HANDOVER) or ((view.live or NOTHING_LIVE) == told.word and live != MIXED)
+            alike = view.live in (None, HANDOVER) or ((view.live or NOTHING_LIVE) == told.word and live != MIXED)
             if not worker.current and not alike:
                 yield f"{view.live or NOTHING_LIVE} at the old worker {worker.pid}"
         if live == MIXED:
@@ -227,31 +230,26 @@ class HAProxy:
     def _keep(self, after: Routing) -> None:
         if after.live == MIXED:
             try:
-                worker = self._runtime.workers()[0]
-                states = self._runtime.ask(worker, f"show servers state {self._mixed}")
+                worker = self.workers.runtime.workers()[0]
+                states = self.workers.runtime.ask(worker, f"show servers state {self._mixed}")
             except SilentError:
                 states = read_text(self._servers_file) or ""
             write_atomically(self._servers_file, with_seats(states, after.seats))
-        write_atomically(self._map_file, f"{self.app_name} {after.word}\n")
+        self.workers.keep(self.app_name, after.word)
 
     def _tell(self, worker: Worker, after: Routing) -> None:
-        runtime = self._runtime
         try:
-            view = self._view(runtime, worker)
-            if view is None or (view.live is None and not worker.current):
-                return  # it has ended, or began before this app was configured
-            word = after.word
-            if not worker.current and f"{self.app_name}_{_HANDOVER}" in view.backends:
-                word = _HANDOVER
-            elif after.live == MIXED:
+            view = self.workers.view(worker)
+            if view is None or (not worker.current and self.workers.hand_over(worker, view)):
+                return
+            if after.live == MIXED:
                 commands = [
                     f"set server {self._mixed}/{name} state {'drain' if flags_of(name, after.seats) else 'ready'}"
                     for name in self._states(view)
                 ]
                 # What is to answer first, so that at no instant there is nobody.
-                runtime.do(worker, *sorted(commands, key=lambda command: command.endswith("drain")))
-            verb = "set" if view.live else "add"
-            runtime.do(worker, f"{verb} map {self._map_file} {self.app_name} {word}")
+                self.workers.runtime.do(worker, *sorted(commands, key=lambda command: command.endswith("drain")))
+            self.workers.map_word(worker, view, self.app_name, after.word)
         except SilentError:
             if worker.current:
                 raise
@@ -279,16 +277,3 @@ def _known(word: str, where: str) -> tuple[str, int]:
             fix="find out who wrote it, and correct it there",
         )
     return found
-
-
-def _refuse_old(information: str) -> None:
-    lines = dict(line.split(": ", 1) for line in information.splitlines() if ": " in line)
-    version = lines.get("Version", "")
-    numbers = version.split("-")[0].split(".")[:2]
-    if len(numbers) == len(OLDEST) and all(one.isdigit() for one in numbers) and tuple(map(int, numbers)) >= OLDEST:
-        return
-    raise BatonError(
-        found=f"HAProxy {version}" if version else "no HAProxy: its socket does not say its version",
-        expected=f"HAProxy {'.'.join(map(str, OLDEST))} or newer",
-        fix="install a newer HAProxy, or correct traffic_admin",
-    )

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.connections import open_connections
+from ansible_collections.baton.release.plugins.module_utils.door import OPEN, Door, refuse_hold
 from ansible_collections.baton.release.plugins.module_utils.endpoints import parse_endpoint
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.nginx_door import DOOR, NginxDoor, seen_as
 from ansible_collections.baton.release.plugins.module_utils.nginx_links import LIVE, NginxLinks, ways
 from ansible_collections.baton.release.plugins.module_utils.probe import observe
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing
@@ -47,6 +49,8 @@ class _Configured:
 
     pid: int
     servers: typing.Mapping[str, tuple[str, ...]]
+    door: bool
+    """Whether it looks the door up."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,77 @@ class Nginx:
             if counts is not None:
                 return counts
         return None
+
+    def door(self) -> Door:
+        """Return the door that the link says, which is what nginx goes by.
+
+        Raises:
+            BatonError: the link makes no sense, or nginx sees another one.
+        """
+        for attempt in range(_ATTEMPTS):  # somebody may move it between the two looks
+            door = NginxDoor(self.state_dir).door()
+            try:
+                if not self._configured().door:
+                    return Door(unsettled=f"{door.state} after a reload") if door.state != OPEN else door
+                seen = self._ask(f"/door/{DOOR}").strip()
+            except _SilentError:
+                return door
+            if seen == seen_as(door) or door.unsettled:
+                break
+            if attempt + 1 == _ATTEMPTS:
+                raise self._other(DOOR, seen, seen_as(door))
+        return door
+
+    def refuse_door(self, after: Door) -> None:
+        """Refuse to hold requests, and a door where the running configuration does not look one up or nothing answers.
+
+        Raises:
+            BatonError: it cannot.
+        """
+        refuse_hold(after, "nginx")
+        try:
+            known = self._configured().door
+        except _SilentError as error:
+            raise BatonError(
+                found=f"nginx does not answer ({error})",
+                expected="an answer, so that it is known to go by the door",
+                fix="look whether nginx runs, and at its log; then run again",
+            ) from error
+        if not known:
+            raise BatonError(
+                found="nginx runs with a configuration that does not know how to show a maintenance page",
+                expected="the configuration that the role nginx writes now",
+                fix="configure it with the role nginx, and reload it (nginx_reload: true); nothing was touched",
+            )
+
+    def move_door(self, after: Door) -> None:
+        """Have nginx see where the link is to lead, and then have it lead there.
+
+        Raises:
+            BatonError: nginx does not see it, and nothing was changed; or it has another one afterwards.
+        """
+        door = NginxDoor(self.state_dir)
+        target = door.prepare(after)
+        if target:
+            try:
+                seen = self._ask(f"/door/{target}").strip()
+            except _SilentError as error:
+                seen = f"nothing ({error})"
+            if seen != seen_as(after):
+                raise self._other(target, seen, seen_as(after))
+        door.publish(target)
+        found = self.door()
+        if found != after:
+            raise BatonError(
+                found=f"the door was moved, and {found.as_text().strip()}",
+                expected=after.as_text().strip(),
+                fix="look who else changes this link, then run again",
+                door=found.as_result(),
+            )
+
+    def server_states(self) -> dict[str, dict[str, str]]:
+        """Return none: it has no states of single servers."""
+        return {}
 
     def warnings(self) -> list[str]:
         """Return what a person should know of how this nginx is reached."""
@@ -172,7 +247,7 @@ class Nginx:
         try:
             told = json.loads(self._ask("/"))
             version, servers = str(told["version"]), {str(host): tuple(map(str, own)) for host, *own in told["servers"]}
-            configured = _Configured(int(told["pid"]), servers)
+            configured = _Configured(int(told["pid"]), servers, bool(told.get("door")))
             app, state = str(told["app"]), Path(str(told["state"]))
         except (ValueError, LookupError, TypeError) as error:
             raise _SilentError(f"{self.admin} answers, but not as the role nginx configures it") from error

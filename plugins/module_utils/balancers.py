@@ -11,9 +11,11 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils.balancer_haproxy import HAProxy
+    from ansible_collections.baton.release.plugins.module_utils.server_change import StatefulBalancer
     from ansible_collections.baton.release.plugins.module_utils.switch import Balancer
 
-__all__ = ["DRIVERS", "balancer"]
+__all__ = ["DRIVERS", "balancer", "stateful_balancer"]
 
 Options = typing.Mapping[str, typing.Any]
 
@@ -30,7 +32,7 @@ def _caddy(options: Options) -> Balancer:
     )
 
 
-def _haproxy(options: Options) -> Balancer:
+def _haproxy(options: Options) -> HAProxy:
     from ansible_collections.baton.release.plugins.module_utils.balancer_haproxy import HAProxy  # noqa: PLC0415 - see above
 
     return HAProxy(
@@ -59,6 +61,25 @@ DRIVERS: dict[str, typing.Callable[[Options], Balancer]] = {"caddy": _caddy, "ha
 """For each driver what makes one from the options of ``lb_switch``."""
 
 
+STATEFUL: dict[str, typing.Callable[[Options], StatefulBalancer]] = {"haproxy": _haproxy}
+"""The drivers whose servers can be in another state each, without a reload."""
+
+
 def balancer(options: Options) -> Balancer:
     """Return the balancer that the options of ``lb_switch`` name."""
     return DRIVERS[options["driver"]](options)
+
+
+def stateful_balancer(options: Options) -> StatefulBalancer:
+    """Return the balancer that the options of ``lb_switch`` name, to change the states of its servers.
+
+    Raises:
+        BatonError: its driver cannot do that, whatever its configuration is.
+    """
+    if options["driver"] not in STATEFUL:
+        raise BatonError(
+            found=f"the driver {options['driver']}, which cannot put one server into another state without a reload",
+            expected=f"one that can: {', '.join(STATEFUL)}",
+            fix="with other drivers a rolling update takes hosts out by their seats; nothing was touched",
+        )
+    return STATEFUL[options["driver"]](options)

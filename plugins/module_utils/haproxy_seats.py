@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing
 
-__all__ = ["flags_of", "with_seats"]
+__all__ = ["flags_of", "with_seats", "with_states"]
 
 _DRAINED = 8
 
@@ -17,19 +17,24 @@ def flags_of(name: str, seats: typing.Mapping[str, str]) -> int:
     return 0 if seats.get(host) == slot else _DRAINED
 
 
-def with_seats(states: str, seats: typing.Mapping[str, str]) -> str:
-    """Return a server-state-file with these seats.
+def with_states(answer: str, flags: typing.Mapping[str, int], *, check_state: int = 0) -> str:
+    """Return a server-state-file with a line for each server of ``flags``, of which HAProxy told in ``answer``.
 
     It holds no addresses: HAProxy would believe them rather than its configuration. It believes the port in any case, which is why the
     servers are named with theirs: a line for another port is of no server.
     """
-    lines = ["1", *(line for line in states.splitlines() if line.startswith("# be_id"))]
-    for words in map(str.split, states.splitlines()):
-        if len(words) > 1 and words[0].isdigit():
-            backend, name, port = words[:2], words[3], words[18]
-            flags = str(flags_of(name, seats))
-            weights = f"{words[7]} {words[8]}"
-            lines.append(
-                f"{' '.join(backend)} {words[2]} {name} - 2 {flags} {weights} 0 1 0 1 0 0 0 0 - {port} - 0 0 - - 0"
-            )
+    rows = [line.split() for line in answer.splitlines()]
+    lines = ["1", *(line for line in answer.splitlines() if line.startswith("# be_id"))]
+    lines += [
+        f"{' '.join(words[:4])} - 2 {flags[words[3]]} {words[7]} {words[8]} 0 1 0 1 {check_state} 0 0 0 - {words[18]} - 0 0 - - 0"
+        for words in rows
+        if len(words) > 1 and words[0].isdigit() and words[3] in flags
+    ]
     return "\n".join(lines) + "\n"
+
+
+def with_seats(answer: str, seats: typing.Mapping[str, str]) -> str:
+    """Return a server-state-file with these seats."""
+    rows = [line.split() for line in answer.splitlines()]
+    names = [words[3] for words in rows if len(words) > 1 and words[0].isdigit()]
+    return with_states(answer, {name: flags_of(name, seats) for name in names})

@@ -11,10 +11,22 @@ from dataclasses import dataclass
 
 from ansible_collections.baton.release.plugins.module_utils.slots import OUT, SLOTS
 
-__all__ = ["NOT_READY", "Server", "View", "admin_states", "map_value", "seats_of", "servers"]
+__all__ = [
+    "DRAINED",
+    "IN_MAINTENANCE",
+    "NOT_READY",
+    "Server",
+    "View",
+    "admin_states",
+    "hosts_of",
+    "map_value",
+    "seats_of",
+    "servers",
+]
 
-NOT_READY = 0x01 | 0x08
-"""The flags of an admin state that somebody has set for the very server: in maintenance, and drained."""
+IN_MAINTENANCE, DRAINED = 0x01, 0x08
+NOT_READY = IN_MAINTENANCE | DRAINED
+"""The flags of an admin state that somebody has set for the very server."""
 _ADDRESS, _PORT, _ADMIN = 4, 18, 6
 _NAME = 3
 _FIELDS = 19
@@ -32,9 +44,10 @@ class Server:
 
 @dataclass(frozen=True)
 class View:
-    """What one worker has; ``live`` is None where it looks no such map up, "" where the map has no such key."""
+    """What one worker has; ``live`` and ``door`` are None where it looks no such map up, "" where the map has no such key."""
 
     live: str | None
+    door: str | None
     backends: typing.Mapping[str, typing.Mapping[str, Server]]
 
 
@@ -79,6 +92,15 @@ def servers(states: str, statistics: str) -> dict[str, dict[str, Server]]:
                 f"{host}:{words[_PORT]}", int(words[_ADMIN]), row["status"], int(row["scur"] or 0)
             )
     return backends
+
+
+def hosts_of(pool: typing.Mapping[str, Server]) -> dict[str, str]:
+    """Return for each server of a slot's backend, by name, its host. It is named ``<host>_<port>``; before, it was ``<host>``."""
+    return {name: name[: -len(end)] if name.endswith(end := _end(server)) else name for name, server in pool.items()}
+
+
+def _end(server: Server) -> str:
+    return f"_{server.address.rpartition(':')[2]}"
 
 
 def seats_of(states: typing.Mapping[str, int]) -> tuple[dict[str, str], list[str]]:

@@ -3,7 +3,7 @@
 """The files that a load balancer looks up at every request, where it can do that: the switch then is the change of a file.
 
 ``live`` in the state directory holds one word and nothing else: the name of the live slot, ``mixed``, or that slot and the share of
-the other one (``Routing.word``). ``seats/<host>`` is described in ``seats``.
+the other one (``Routing.word``). ``door`` holds the word of the door (``Door.word``). ``seats/<host>`` is described in ``seats``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils import seats
+from ansible_collections.baton.release.plugins.module_utils.door import Door, door_of
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text, write_atomically
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing, live_and_share
@@ -51,6 +52,19 @@ class LookupFiles:
             # For the next update: a seat that leads to what is stopped meanwhile would count as down.
             whole = seats.read_seats(self.directory, pools, after.live)
             seats.write_seats(self.directory, seats.seat(whole, pools))
+
+    def door(self) -> Door:
+        """Return the door that its file says; it is open while there is none.
+
+        Raises:
+            BatonError: the file holds something else.
+        """
+        text = read_text(self.directory / "door")
+        return Door() if text is None else door_of(text.strip(), str(self.directory / "door"))
+
+    def move_door(self, after: Door) -> None:
+        """Have the file say this door."""
+        write_atomically(self.directory / "door", after.word)
 
     def _have_seats_seen(self, before: Routing, pools: seats.Pools) -> None:
         """Have the seats lead to what is live before they count: the balancer uses none that it holds to be down.

@@ -25,6 +25,12 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_json, write_json
+from ansible_collections.baton.release.plugins.module_utils.links import (
+    link_text,
+    make_directory,
+    replace_link,
+    sync_directory,
+)
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, OUT, SLOTS
 
@@ -95,13 +101,13 @@ class NginxLinks:
         Raises:
             BatonError: the link cannot be replaced.
         """
-        before = _read(self.directory / LIVE)
+        before = link_text(self.directory / LIVE)
         try:
             if _PARTS.fullmatch(before):
                 with contextlib.suppress(FileNotFoundError):
                     os.utime(self.directory / before)  # since when it is unused
-            _link(self.directory / LIVE, target)
-            _sync(self.directory)
+            replace_link(self.directory / LIVE, target)
+            sync_directory(self.directory)
         except OSError as error:
             raise self._unwritable(error) from error
         self._sweep(target)
@@ -139,25 +145,25 @@ class NginxLinks:
         return [
             name
             for name, way in ways(routing).items()
-            if way not in there or _read(self.directory / target / name) != _text(routing, way)
+            if way not in there or link_text(self.directory / target / name) != _text(routing, way)
         ]
 
     def _prepare(self, routing: Routing) -> str:
         base = self.directory / _DIRECTORY
         wanted = ways(routing)
         for path in (base, base / "to", *(base / "to" / way for way in sorted({*wanted.values()}))):
-            _make(path)
+            make_directory(path)
         if routing.live != MIXED:
             target = base / "to" / routing.live
         else:
             found = [match for path in base.iterdir() if (match := _PARTS.fullmatch(f"{_DIRECTORY}/{path.name}"))]
             target = base / f"{MIXED}.{max((int(match[1]) for match in found), default=0) + 1}"
-            _make(target)
+            make_directory(target)
             write_json(target / _SEATS, dict(routing.seats))
         for name, way in wanted.items():
-            _link(target / name, _text(routing, way))
+            replace_link(target / name, _text(routing, way))
         for path in (target, base / "to", base, self.directory):
-            _sync(path)
+            sync_directory(path)
         return str(target.relative_to(self.directory))
 
     def _sweep(self, target: str) -> None:
@@ -176,38 +182,6 @@ class NginxLinks:
         )
 
 
-def _make(path: Path) -> None:
-    """Make a directory that nginx's workers may enter, whatever the umask is."""
-    with contextlib.suppress(FileExistsError):
-        path.mkdir()
-        path.chmod(0o755)
-
-
 def _text(routing: Routing, way: str) -> str:
     """Return what a link to ``way`` holds."""
     return f"../to/{way}" if routing.live == MIXED else "."
-
-
-def _read(link: Path) -> str:
-    """Return what a link holds, nothing where there is none."""
-    try:
-        return str(link.readlink())
-    except OSError:
-        return ""
-
-
-def _link(link: Path, text: str) -> None:
-    """Have a link hold ``text``, and at no instant be missing."""
-    if _read(link) != text:
-        temporary = link.with_name(f".{link.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(text)
-        temporary.replace(link)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import typing
 from dataclasses import dataclass
 
+from ansible_collections.baton.release.plugins.module_utils.door import OPEN
+from ansible_collections.baton.release.plugins.module_utils.server_states import READY
 from ansible_collections.baton.release.plugins.module_utils.slots import NOTHING_LIVE
 
 __all__ = ["Facts", "Observed"]
@@ -37,6 +39,21 @@ class Observed:
     def shares(self) -> dict[str, int]:
         """Return the balancers that send a share of the clients to the slot that is not live, with its per cent."""
         return {name: int(one["share"]) for name, one in self.balancers.items() if one.get("share")}
+
+    def closed(self) -> dict[str, str]:
+        """Return the balancers whose door is not open, with what it is."""
+        doors = {name: str(one.get("door", {}).get("state", OPEN)) for name, one in self.balancers.items()}
+        return {name: state for name, state in doors.items() if state != OPEN}
+
+    def not_ready(self) -> list[str]:
+        """Return the servers that a balancer was told to leave out, in words."""
+        return [
+            f"{host} in {slot} at {name} ({state})"
+            for name, one in self.balancers.items()
+            for slot, states in one.get("server_states", {}).items()
+            for host, state in states.items()
+            if state != READY
+        ]
 
     def seats(self, host: str) -> set[str]:
         """Return the slots that ``host`` answers from, seen from the balancers that answered; ``out`` where it is drained."""

@@ -69,6 +69,8 @@ class Plan:
     """Per cents of the clients that reach the target slot one after the other before all do; empty for all at once."""
     shares: dict[str, int] = field(default_factory=dict)
     """The balancers that send a share of the clients to the slot that is not live, as they were found."""
+    closed: dict[str, str] = field(default_factory=dict)
+    """The balancers whose door is not open, with what it is; it stays so."""
 
     @property
     def strategy(self) -> str:

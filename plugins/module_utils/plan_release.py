@@ -40,6 +40,8 @@ def plan_release(
         BatonError: something that a release needs is missing; nothing was touched.
     """
     rollout = rollout or Rollout()
+    _refuse_closed(observed)
+    _refuse_not_ready(observed)
     _refuse_lost(observed)
     _refuse_strange_migrator(observed, migrator)
     target, from_slot = _slots_for(observed, version)
@@ -90,6 +92,25 @@ def _refuse_lost(observed: Observed) -> None:
             found="without an answer: " + ", ".join(reasons),
             expected="every load balancer and every app host, because a release goes forward on all of them or not at all",
             fix="bring them back and run again; nothing was touched. rollback.yml works without them",
+        )
+
+
+def _refuse_closed(observed: Observed) -> None:
+    """Refuse while users are not let in: no traffic would prove the version, and it would be called proven."""
+    if closed := observed.closed():
+        raise BatonError(
+            found="the door is not open at " + ", ".join(f"{name} ({state})" for name, state in closed.items()),
+            expected="users who are let in, because a version is proven by their requests",
+            fix="run maintenance.yml with maintenance=false first; nothing was touched. rollback.yml works all the same",
+        )
+
+
+def _refuse_not_ready(observed: Observed) -> None:
+    if out := observed.not_ready():
+        raise BatonError(
+            found=f"told to be left out: {', '.join(out)}",
+            expected="every server ready, because a release has all of them serve",
+            fix="bring them back with lb_switch (state servers), and run again; nothing was touched. rollback.yml works all the same",
         )
 
 

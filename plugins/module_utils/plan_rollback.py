@@ -71,6 +71,7 @@ def plan_rollback(
         serving=sorted(host for host in observed.reachable() if target in observed.seats(host)),
         rolling=rolling,
         shares=observed.shares(),
+        closed=observed.closed(),
     )
 
 
@@ -90,6 +91,7 @@ def _keep(observed: Observed, live_slot: str, version: str, *, mode: typing.Lite
         newest_token=observed.newest_token(),
         serving=sorted(observed.reachable()),
         shares=observed.shares(),
+        closed=observed.closed(),
     )
 
 

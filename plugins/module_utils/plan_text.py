@@ -47,6 +47,7 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
     rows = {
         "way": WAYS[_way(plan)].format(**words),
         "left over": _left_over(plan),
+        "door": _door(plan),
         "batches": _batches(plan.rolling) if plan.rolling else "",
         "clients": " > ".join([*(f"{share} %" for share in plan.traffic_steps), "all"]) if plan.traffic_steps else "",
         "steps": " > ".join(plan.steps) or "none",
@@ -80,6 +81,14 @@ def _left_over(plan: Plan) -> str:
         return ""
     where = ", ".join(f"{name} ({share} % of the clients)" for name, share in sorted(plan.shares.items()))
     return f"an interrupted run has left a share in the slot that is not live at {where}; it is taken back first"
+
+
+def _door(plan: Plan) -> str:
+    """Say that users are not let in, which a rollback leaves as it is."""
+    if not plan.closed:
+        return ""
+    where = ", ".join(f"{name} ({state})" for name, state in sorted(plan.closed.items()))
+    return f"not open at {where}, and stays so: users see nothing of this until maintenance.yml opens it"
 
 
 def _batches(rolling: Rolling) -> str:

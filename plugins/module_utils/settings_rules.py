@@ -8,6 +8,7 @@ each value of a dictionary.
 
 from __future__ import annotations
 
+from ansible_collections.baton.release.plugins.module_utils.door import LONGEST_HOLD
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     A_DAY,
     A_WEEK,
@@ -120,6 +121,9 @@ RULES: dict[str, Rule] = {
     "watch_min_requests": whole(0, 1_000_000_000),
     "watch_max_slowdown": number(0, 1000),
     "revert_wait": SECONDS,
+    "maintenance_hold_limit": whole(1, LONGEST_HOLD, " of seconds"),
+    "maintenance_retry_after": whole(1, A_DAY, " of seconds"),
+    "maintenance_drain_seconds": SECONDS,
     "release_max_surge": COUNT_OR_SHARE,
     "release_max_unavailable": COUNT_OR_SHARE,
     "rolling_drain_seconds": SECONDS,
@@ -147,6 +151,7 @@ SAME_EVERYWHERE = frozenset(
     {
         "app_name",
         "database_migrate",
+        "maintenance_door",
         "plan_action",
         "plan_migrator",
         "plan_version",

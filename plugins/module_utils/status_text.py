@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 
+from ansible_collections.baton.release.plugins.module_utils.door import Door
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.observed import Facts, Observed
 from ansible_collections.baton.release.plugins.module_utils.plan_rollback import plan_rollback
@@ -29,6 +30,8 @@ def describe_status(observed: Observed, *, app_name: str, schema: Facts, now: fl
             "traffic",
             [*(_traffic(name, one, observed) for name, one in observed.balancers.items()), *_disagreement(observed)],
         ),
+        *(_labelled("door", doors) if (doors := _doors(observed)) else []),
+        *(_labelled("left out", out) if (out := observed.not_ready()) else []),
         *_labelled("slots", _slots(observed)),
         *_labelled("installed", _installed(observed)),
         ("schema", _schema(schema)),
@@ -73,6 +76,19 @@ def _disagreement(observed: Observed) -> list[str]:
         if len(shares) > 1
         else []
     )
+
+
+def _doors(observed: Observed) -> list[str]:
+    """Return what is to be said of the doors: nothing while all are open, and nothing of a balancer that did not answer."""
+    doors = {name: Door(**one["door"]) for name, one in observed.balancers.items() if one.get("door")}
+    if all(door == Door() for door in doors.values()):
+        return []
+    lines = [f"{name}: {door.as_text().strip()}" for name, door in doors.items()]
+    differing = len({door.word for door in doors.values()}) > 1
+    return [
+        *lines,
+        *(["the load balancers disagree about it; maintenance.yml, run again, mends that"] if differing else []),
+    ]
 
 
 def _version_on(observed: Observed, host: str, slot: str) -> str:

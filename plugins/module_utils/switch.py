@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils import seats
+from ansible_collections.baton.release.plugins.module_utils.door import Door
+from ansible_collections.baton.release.plugins.module_utils.drain import await_idle
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import fenced, newest_token
 from ansible_collections.baton.release.plugins.module_utils.files import read_json, write_json
@@ -52,6 +54,30 @@ class Balancer(typing.Protocol):
             BatonError: the balancer did not do it.
         """
 
+    def door(self) -> Door:
+        """Return whether users' requests are let in, as the balancer itself has it.
+
+        Raises:
+            BatonError: what it says makes no sense.
+        """
+
+    def refuse_door(self, after: Door) -> None:
+        """Refuse a door that this balancer, as it runs now, cannot have.
+
+        Raises:
+            BatonError: it cannot.
+        """
+
+    def move_door(self, after: Door) -> None:
+        """Have the door so, now and after a restart of the balancer, and see that it is.
+
+        Raises:
+            BatonError: the balancer did not do it.
+        """
+
+    def server_states(self) -> dict[str, dict[str, str]]:
+        """Return for each slot the state of each host's server; empty when the balancer has no such states, or is silent."""
+
     def warnings(self) -> list[str]:
         """Return what a person should know of how this balancer is reached, a sentence or two each."""
 
@@ -77,7 +103,7 @@ class Wanted:
 
 
 def observe(balancer: Balancer, state_dir: str | Path) -> dict[str, typing.Any]:
-    """Return what is live, what was before, the seats, and the state of the pools.
+    """Return what is live, what was before, the seats, the door, and the state of the pools and of each server.
 
     Raises:
         BatonError: what is live is not one of what can be.
@@ -92,6 +118,8 @@ def observe(balancer: Balancer, state_dir: str | Path) -> dict[str, typing.Any]:
         "answering": pools is not None,
         "pools": pools or {},
         "seats": dict(routing.seats),
+        "door": balancer.door().as_result(),
+        "server_states": balancer.server_states(),
     }
 
 
@@ -114,7 +142,7 @@ def switch(
             _record(directory, before, after, token)
             balancer.route(before, after, pools)
     left = _left(before, after, pools) if wanted.slot == MIXED else set()
-    draining = _drain(balancer, left, 0 if check_mode else wanted.drain)
+    draining = await_idle(balancer, left, 0 if check_mode else wanted.drain)
     result = observe(balancer, directory)
     return {
         **result,
@@ -224,22 +252,6 @@ def _left(before: Routing, after: Routing, pools: seats.Pools) -> set[str]:
     """Return the servers that get no more requests."""
     serving = seats.servers_in(before.seats, pools)
     return {address for host, address in serving.items() if after.seats.get(host) != before.seats[host]}
-
-
-def _drain(balancer: Balancer, servers: set[str], seconds: float) -> dict[str, int | None]:
-    """Wait until no request is left at ``servers``; return those that have some after ``seconds``, with the number if it is known."""
-    deadline = time.monotonic() + seconds
-    while servers:
-        counts = balancer.in_flight()
-        busy = {
-            server: counts.get(server) if counts else None
-            for server in sorted(servers)
-            if counts is None or counts.get(server)
-        }
-        if not busy or time.monotonic() >= deadline:
-            return busy
-        time.sleep(POLL_SECONDS)
-    return {}
 
 
 def _previous(directory: Path, live: str) -> str:

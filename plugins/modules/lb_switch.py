@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""The slot that a load balancer serves."""
+"""The slot that a load balancer serves, and whom it lets in."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ description:
     when the host has seen a newer lease; of two writers that expect the same, one wins.
   - The load balancer looks the live slot up at every request, so nothing is reloaded, no request is lost, and the choice survives
     a restart of the load balancer.
+  - It also opens and closes the door (O(state=open), O(state=held), O(state=maintenance)), which stands before whatever is live, and puts
+    single servers into another state (O(state=servers)). These are absolute, fenced and kept in the same way.
 extends_documentation_fragment:
   - baton.release.attributes
   - baton.release.fence
@@ -32,8 +34,14 @@ options:
       - V(prepared) gives each host of O(servers) a seat that has none yet. Traffic is not touched.
       - V(fenced) makes the host refuse older leases from now on, and returns what is live under that fence. Traffic is not touched.
       - V(gathered) only reads.
+      - V(maintenance) answers users with 503, the maintenance page and C(Retry-After), until V(open). The page is the one that the load
+        balancer's role was given (C(traffic_maintenance_page)).
+      - V(held) has users' requests wait instead, for up to O(hold_limit) seconds each, until V(open) lets them go on to what is live then.
+        One that has waited for so long gets the maintenance page. A request that waits is lost when the load balancer itself ends.
+      - V(open) lets users in. Whatever the door is, the health paths and the previews are answered, and the live slot can be switched.
+      - V(servers) puts servers of O(slot) into other states, as O(server_states) says. Only with the driver V(haproxy).
     type: str
-    choices: [live, prepared, fenced, gathered]
+    choices: [live, prepared, fenced, gathered, open, held, maintenance, servers]
     default: live
   driver:
     description: Which load balancer it is.
@@ -46,7 +54,7 @@ options:
     required: true
   slot:
     description:
-      - The slot to make live. Required for O(state=live).
+      - The slot to make live, or whose servers are meant. Required for O(state=live) and O(state=servers).
       - V(mixed) lets each app host's own slot decide, its seat, as O(seats) says; this is how a rolling update goes.
     type: str
     choices: [blue, green, mixed]
@@ -80,6 +88,7 @@ options:
       - How many of the servers that get traffic then the load balancer itself must report up before it is switched; with a share, in
         each of the two slots.
       - A server that is new among the seats must be up in any case.
+      - With O(state=servers) it is how many must be left up of those that get traffic.
       - V(0) asks nothing, for an emergency in which the other slot is certain to be worse.
     type: int
     default: 1
@@ -88,9 +97,28 @@ options:
     type: float
     default: 15
   drain:
-    description: Seconds to wait, with O(slot=mixed), until no request is left at the servers that get no more of them.
+    description:
+      - Seconds to wait until no request is left at the servers that get no more of them, with O(slot=mixed) and O(state=servers), or at any
+        server, with O(state=held) and O(state=maintenance). WebSockets and downloads are waited for too.
+      - What is left then is not cut, but named in RV(draining).
     type: float
     default: 0
+  hold_limit:
+    description: For O(state=held) the seconds that a request waits at most, from 1 to 600. Many clients give up earlier on their own.
+    type: int
+    default: 30
+  retry_after:
+    description: For O(state=held) and O(state=maintenance) what C(Retry-After) says with the maintenance page, in seconds.
+    type: int
+    default: 60
+  server_states:
+    description:
+      - For O(state=servers) the hosts whose server in O(slot) changes, each with V(ready), V(drain) or V(maint); every other one keeps
+        what it has. They are HAProxy's own states, and hold for the seat of a rolling update too.
+      - A server in V(drain) gets no more requests and is still asked for its health; one in V(maint) is not asked either.
+      - One that is to be V(ready) again must first answer O(health_path) with 200, unless O(min_up=0).
+    type: dict
+    default: {}
   servers:
     description: For O(state=prepared) the address of the server that a host's seat leads to at first, host to address.
     type: dict
@@ -153,6 +181,38 @@ EXAMPLES = r"""
     seats: {app1: green}
     min_up: 3
     token: "{{ lock.lease.token }}"
+
+- name: Hold users' requests while the database moves, and wait until those in flight have ended
+  baton.release.lb_switch:
+    state: held
+    driver: haproxy
+    app_name: shop
+    state_dir: /var/lib/baton/shop
+    preview: {blue: "http://127.0.0.1:8081", green: "http://127.0.0.1:8082"}
+    hold_limit: 20
+    drain: 10
+    token: "{{ lock.lease.token }}"
+
+- name: Let them go on
+  baton.release.lb_switch:
+    state: open
+    driver: haproxy
+    app_name: shop
+    state_dir: /var/lib/baton/shop
+    preview: {blue: "http://127.0.0.1:8081", green: "http://127.0.0.1:8082"}
+    token: "{{ lock.lease.token }}"
+
+- name: Take app1 out, for work on that host
+  baton.release.lb_switch:
+    state: servers
+    driver: haproxy
+    app_name: shop
+    state_dir: /var/lib/baton/shop
+    preview: {blue: "http://127.0.0.1:8081", green: "http://127.0.0.1:8082"}
+    slot: blue
+    server_states: {app1: drain}
+    min_up: 2
+    drain: 30
 """
 
 RETURN = r"""
@@ -196,8 +256,22 @@ seats:
   sample: {app1: green, app2: blue}
 draining:
   description: The servers that still had requests when O(drain) was over, with their number if it is known.
-  returned: with O(state=live)
+  returned: with O(state=live) and where O(drain) is waited for
   type: dict
+door:
+  description:
+    - Whether users are let in. RV(door.unsettled) says what is other after a restart, or at a worker that is older than a reload, because
+      whoever changed it last did not get to its end; the same command again mends that.
+  returned: except with O(state=prepared)
+  type: dict
+  sample: {state: maintenance, hold_limit: 0, retry_after: 60, unsettled: ""}
+server_states:
+  description: For each slot the state of each host's server. Empty where the driver has no such states, or nobody answers.
+  returned: except with O(state=prepared)
+  type: dict
+  sample:
+    blue: {app1: drain, app2: ready}
+    green: {app1: ready, app2: ready}
 """
 
 import re
@@ -205,18 +279,27 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baton.release.plugins.module_utils.balancers import DRIVERS, balancer
+from ansible_collections.baton.release.plugins.module_utils.balancers import DRIVERS, balancer, stateful_balancer
+from ansible_collections.baton.release.plugins.module_utils.door import CLOSED, DOORS, HELD, LONGEST_HOLD, Door
+from ansible_collections.baton.release.plugins.module_utils.door_change import move_door
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced
 from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE
 from ansible_collections.baton.release.plugins.module_utils.seats import prepare_seats
+from ansible_collections.baton.release.plugins.module_utils.server_change import WantedStates, put_states
+from ansible_collections.baton.release.plugins.module_utils.server_states import STATES
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, OUT, SLOTS
 from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe, switch
 
 HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+A_DAY = 86400
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **FENCE_OPTIONS,
-    "state": {"type": "str", "choices": ["live", "prepared", "fenced", "gathered"], "default": "live"},
+    "state": {
+        "type": "str",
+        "choices": ["live", "prepared", "fenced", "gathered", *DOORS, "servers"],
+        "default": "live",
+    },
     "driver": {"type": "str", "choices": sorted(DRIVERS), "default": "caddy"},
     "app_name": {"type": "str", "required": True},
     "slot": {"type": "str", "choices": [*SLOTS, MIXED]},
@@ -226,6 +309,9 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "min_up": {"type": "int", "default": 1},
     "wait": {"type": "float", "default": 15},
     "drain": {"type": "float", "default": 0},
+    "hold_limit": {"type": "int", "default": 30},
+    "retry_after": {"type": "int", "default": 60},
+    "server_states": {"type": "dict", "default": {}},
     "servers": {"type": "dict"},
     "admin": {"type": "str"},
     "preview": {"type": "dict", "required": True},
@@ -242,15 +328,34 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     if params["state"] == "prepared":
         with fenced(directory, token, check_mode=check_mode):
             return {"changed": prepare_seats(Path(directory), params["servers"], check_mode=check_mode)}
+    kept = {"state_dir": directory, "token": token, "check_mode": check_mode}
+    if params["state"] == "servers":
+        stateful = stateful_balancer(params)
+        named = {name: params[name] for name in ("slot", "health_path", "min_up", "wait", "drain")}
+        result = put_states(stateful, WantedStates(states=params["server_states"], **named), **kept)
+        return {**result, "told": stateful.warnings()}
     own = balancer(params)
+    if params["state"] in DOORS:
+        result = move_door(own, _door(params), drain=params["drain"], **kept)
+        return {**result, "told": own.warnings()}
     if params["state"] == "gathered":
         return {"changed": False, **observe(own, directory)}
     if params["state"] == "fenced":
         with fenced(directory, token, check_mode=check_mode):
             return {"changed": False, **observe(own, directory)}
     wanted = Wanted(**{name: params[name] for name in WANTED})
-    result = switch(own, wanted, state_dir=directory, token=token, check_mode=check_mode)
+    result = switch(own, wanted, **kept)
     return {**result, "told": own.warnings()}
+
+
+def _door(params: dict[str, Any]) -> Door:
+    """Return the door that is asked for; what does not matter for it is 0."""
+    state = params["state"]
+    return Door(
+        state,
+        hold_limit=params["hold_limit"] if state == HELD else 0,
+        retry_after=params["retry_after"] if state in CLOSED else 0,
+    )
 
 
 def _refuse_bad(params: dict[str, Any]) -> None:
@@ -273,6 +378,14 @@ def _refuse_bad(params: dict[str, Any]) -> None:
             expected=f"for slot {MIXED} alone, and for each host one of {', '.join((*SLOTS, OUT))}",
             fix="correct the option seats",
         )
+    if not 1 <= params["hold_limit"] <= LONGEST_HOLD or not 1 <= params["retry_after"] <= A_DAY:
+        raise BatonError(
+            found=f"hold_limit {params['hold_limit']}, retry_after {params['retry_after']}",
+            expected=f"hold_limit from 1 to {LONGEST_HOLD}, retry_after from 1 to {A_DAY} seconds",
+            fix="correct maintenance_hold_limit or maintenance_retry_after",
+        )
+    if params["state"] == "servers":
+        _refuse_bad_states(params)
     unsafe = [host for host in params["servers"] or () if not HOST.fullmatch(host)]
     if unsafe:
         raise BatonError(
@@ -282,11 +395,26 @@ def _refuse_bad(params: dict[str, Any]) -> None:
         )
 
 
+def _refuse_bad_states(params: dict[str, Any]) -> None:
+    states = params["server_states"]
+    if params["slot"] not in SLOTS or not states or any(state not in STATES for state in states.values()):
+        raise BatonError(
+            found=f"server_states {states} for slot {params['slot']}",
+            expected=f"for one of {', '.join(SLOTS)}, and for at least one host one of {', '.join(STATES)}",
+            fix="correct the options slot and server_states; nothing was changed",
+        )
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec=ARGUMENT_SPEC,
-        required_if=[("state", "live", ["slot"]), ("state", "prepared", ["servers"]), ("state", "fenced", ["token"])],
+        required_if=[
+            ("state", "live", ["slot"]),
+            ("state", "prepared", ["servers"]),
+            ("state", "fenced", ["token"]),
+            ("state", "servers", ["slot", "server_states"]),
+        ],
         supports_check_mode=True,
     )
     try:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import http.server
 import socket
 import threading
@@ -79,6 +81,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(101)
         self.send_header("Upgrade", "websocket")
         self.send_header("Connection", "Upgrade")
+        key = self.headers.get("Sec-WebSocket-Key", "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accepted = base64.b64encode(hashlib.sha1(key.encode()).digest())  # noqa: S324 - WebSocket's own
+        self.send_header("Sec-WebSocket-Accept", accepted.decode())
         self.end_headers()
         self.wfile.flush()
         self.backend.held.set()

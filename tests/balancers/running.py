@@ -16,14 +16,17 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 
 import jinja2
+from ansible_collections.baton.release.plugins.module_utils.door import Door
+from ansible_collections.baton.release.plugins.module_utils.door_change import move_door
 from ansible_collections.baton.release.plugins.module_utils.switch import Balancer, Wanted, observe, switch
 
 from tests.balancers.backends import Backend
 
-__all__ = ["SLOTS", "Running", "ask"]
+__all__ = ["PAGE", "SLOTS", "Running", "ask"]
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 SLOTS = ("blue", "green")
+PAGE = "<h1>Back soon</h1>\n"
 PATIENCE_SECONDS = 20.0
 
 
@@ -55,12 +58,12 @@ class Running(abc.ABC):
         """The addresses of the servers, as the role's variables have them."""
         return {host: {slot: self.backends[host, slot].address for slot in SLOTS} for host in self.hosts}
 
-    def render(self, variables: dict[str, typing.Any]) -> str:
-        """Return the role's template with these variables."""
+    def render(self, variables: dict[str, typing.Any], template: str = "") -> str:
+        """Return a template of the role, by default the configuration, with these variables."""
         # A file, no page: nothing is to be escaped.
         environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701 - as said above
         environment.filters.update(self.filters)
-        text = environment.from_string((ROLES / self.template).read_text()).render(variables)
+        text = environment.from_string((ROLES / (template or self.template)).read_text()).render(variables)
         return text + "\n"
 
     def launch(self, *command: str, **environment: str) -> None:
@@ -104,6 +107,11 @@ class Running(abc.ABC):
         wanted = Wanted(slot, expected, **{"min_up": 2, **more})
         return switch(driver, wanted, state_dir=self.state, token=None, check_mode=check_mode)
 
+    def move_door(self, door: Door, **more: typing.Any) -> dict[str, typing.Any]:
+        """Open or close the door."""
+        named = {"drain": 0.0, "token": None, **more}
+        return move_door(self.balancer(), door, state_dir=self.state, **named)
+
     def observe(self) -> dict[str, typing.Any]:
         """Return what is live, and the pools."""
         return observe(self.balancer(), self.state)
@@ -125,6 +133,17 @@ class Running(abc.ABC):
         connection = http.client.HTTPConnection(address or self.public, timeout=30)
         try:
             return ask(connection, path)
+        finally:
+            connection.close()
+
+    def page(self, path: str = "/") -> tuple[int, str, str]:
+        """Return status, Retry-After and body of an answer to users."""
+        connection = http.client.HTTPConnection(self.public, timeout=150)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read().decode()
+            return response.status, response.getheader("Retry-After") or "", body
         finally:
             connection.close()
 

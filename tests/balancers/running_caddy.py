@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.balancer_caddy import Caddy
 
-from tests.balancers.running import Running
+from tests.balancers.running import PAGE, Running
 
 __all__ = ["RunningCaddy"]
 
@@ -40,6 +40,9 @@ class RunningCaddy(Running):
             "caddy_preview": {"blue": self.blue, "green": self.green},
             "caddy_admin": self.admin,
             "caddy_live_file": str(self.state / "live"),
+            "caddy_door_file": str(self.state / "door"),
+            "caddy_maintenance_page": PAGE,
+            "caddy_health_paths": ["/health/live", "/health/ready"],
             "caddy_seats_dir": str(self.state / "seats"),
             "caddy_access_log": str(self.directory / "access.log"),
             "caddy_share_cookie": "baton_share",

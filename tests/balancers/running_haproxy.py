@@ -12,7 +12,7 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils.balancer_haproxy import HAProxy
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime, SilentError, Worker
 
-from tests.balancers.running import Running
+from tests.balancers.running import PAGE, Running
 
 __all__ = ["RunningHAProxy"]
 
@@ -21,6 +21,7 @@ class RunningHAProxy(Running):
     """Master and worker, with the sockets ``master`` and ``stats``."""
 
     template = "haproxy/templates/haproxy.cfg.j2"
+    filters: typing.ClassVar[dict[str, typing.Callable[..., typing.Any]]] = {"bool": bool}
 
     def __init__(self, command: str, directory: Path) -> None:
         """Write the configuration; nothing runs yet but the servers."""
@@ -45,11 +46,18 @@ class RunningHAProxy(Running):
             "haproxy_tunnel_timeout": 3600,
             "haproxy_ring_bytes": 1 << 20,
             "haproxy_health_path": "/health/ready",
+            "haproxy_health_paths": ["/health/live", "/health/ready"],
+            "haproxy_hold": True,
+            "haproxy_hold_path": self.state / "haproxy.hold.lua",
+            "haproxy_page_path": self.state / "haproxy.page.html",
             "haproxy_app_group": "app",
             "groups": {"app": self.hosts},
             "haproxy_servers": self.servers,
         }
-        (self.directory / "haproxy.cfg").write_text(self.render({**variables, **changes}))
+        variables = {**variables, **changes}
+        (self.directory / "haproxy.cfg").write_text(self.render(variables))
+        variables["haproxy_hold_path"].write_text(self.render(variables, "haproxy/templates/hold.lua.j2"))
+        variables["haproxy_page_path"].write_text(PAGE)
 
     def start(self) -> None:
         """Start, and wait until it answers."""

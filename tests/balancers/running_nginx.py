@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.balancer_nginx import Nginx
 
-from tests.balancers.running import Running
+from tests.balancers.running import PAGE, Running
 
 __all__ = ["RunningNginx"]
 
@@ -54,11 +54,13 @@ class RunningNginx(Running):
             "nginx_keepalive_min_timeout": "",
             "nginx_body_max": "0",
             "nginx_fingerprint": "",
+            "nginx_health_paths": ["/health/live", "/health/ready"],
             "nginx_app_group": "app",
             "groups": {"app": self.hosts},
             "nginx_servers": self.servers,
         }
         (self.directory / "shop.conf").write_text(self.render({**variables, **changes}))
+        (self.state / "nginx.page.html").write_text(PAGE)
         account = pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
         (self.directory / "nginx.conf").write_text(
             f"daemon off; worker_processes 2; pid {self.directory}/nginx.pid; error_log {self.directory}/error.log;\n"

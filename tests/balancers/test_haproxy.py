@@ -237,16 +237,17 @@ def test_another_live_slot_than_expected_is_refused(haproxy: RunningHAProxy) -> 
 def test_a_server_that_is_down_drained_or_in_maintenance_is_not_up(haproxy: RunningHAProxy) -> None:
     haproxy.backends["app1", "green"].healthy = False
     haproxy.eventually(lambda: len(haproxy.observe()["pools"]["green"]["up"]) == 1)
+    server = f"shop_blue/app1_{haproxy.backends['app1', 'blue'].address.partition(':')[2]}"
     for state in ("maint", "drain"):
-        told(haproxy, f"set server shop_blue/app1 state {state}")
+        told(haproxy, f"set server {server} state {state}")
         assert haproxy.observe()["pools"]["blue"]["up"] == [haproxy.backends["app2", "blue"].address]
         with pytest.raises(BatonError, match="nothing was switched"):
             haproxy.switch("blue", "none", wait=0)
     assert haproxy.switch("blue", "none", min_up=1)["changed"]
     # Its own "UP 1/3" at the end of maintenance is no proof.
     haproxy.backends["app1", "blue"].healthy = False
-    told(haproxy, "set server shop_blue/app1 state maint")
-    told(haproxy, "set server shop_blue/app1 state ready")
+    told(haproxy, f"set server {server} state maint")
+    told(haproxy, f"set server {server} state ready")
     for _ in range(20):
         assert haproxy.observe()["pools"]["blue"]["up"] == [haproxy.backends["app2", "blue"].address]
         time.sleep(0.1)

@@ -35,8 +35,8 @@ PLAY = """\
 """
 
 
-def play(directory: Path, *arguments: str) -> str:
-    """Run the play and return what it says."""
+def play(directory: Path, *arguments: str, code: int = 0) -> str:
+    """Run the play, which is to end with this code, and return what it says."""
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
@@ -53,7 +53,7 @@ def play(directory: Path, *arguments: str) -> str:
         check=False,
         timeout=300,
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.returncode == code, ended.stdout + ended.stderr
     return ended.stdout
 
 
@@ -77,7 +77,7 @@ def test_the_role_configures_and_never_touches_what_is_live(haproxy_command: str
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(json.loads(json.dumps(inventory))))
     (tmp_path / "play.yml").write_text(PLAY)
     assert "was not reloaded" in play(tmp_path)
-    assert "server app2_green_8002 127.0.0.3:8002 track shop_green/app2" in config.read_text()
+    assert "server app2_green_8002 127.0.0.3:8002 track shop_green/app2_8002" in config.read_text()
     assert (state / "haproxy.map").read_text() == "shop none\n"
     (state / "haproxy.map").write_text("shop green\n")
     again = play(tmp_path)
@@ -86,3 +86,10 @@ def test_the_role_configures_and_never_touches_what_is_live(haproxy_command: str
     before = config.read_text()
     play(tmp_path, "--check", "-e", "haproxy_listen=:8090")
     assert config.read_text() == before
+    # The page is a file of its own, named by what it holds; one that is too large is refused before anything is written.
+    (page,) = state.glob("haproxy.page.*.html")
+    assert "<h1>Back soon</h1>" in page.read_text()
+    assert f"file {page} hdr Retry-After" in before
+    large = json.dumps({"traffic_maintenance_page": "x" * 9000})
+    assert "Found: a maintenance page of 9000 bytes" in " ".join(play(tmp_path, "-e", large, code=2).split())
+    assert (list(state.glob("haproxy.page.*.html")), config.read_text()) == ([page], before)

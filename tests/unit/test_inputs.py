@@ -508,7 +508,7 @@ def test_lb_switch(sandbox: Path) -> None:
         "wait": 0,
     }
     bad = {
-        "state": st.sampled_from(["fenced", "gathered", "prepared", "x"]),
+        "state": st.sampled_from(["fenced", "gathered", "prepared", "open", "held", "maintenance", "servers", "x"]),
         "state_dir": paths(sandbox, "other-lb"),
         "app_name": TEXTS,
         "token": NUMBERS,
@@ -518,6 +518,9 @@ def test_lb_switch(sandbox: Path) -> None:
         "preview": st.fixed_dictionaries({"blue": ADDRESSES, "green": ADDRESSES})
         | st.dictionaries(TEXTS, ANYTHING, max_size=2),
         "seats": st.dictionaries(st.just("app1") | TEXTS, st.sampled_from(["blue", "out"]) | ANYTHING, max_size=2),
+        "hold_limit": NUMBERS,
+        "retry_after": NUMBERS,
+        "server_states": st.dictionaries(st.just("app1") | TEXTS, st.just("drain") | ANYTHING, max_size=2),
         "servers": st.lists(st.just("app1") | TEXTS, max_size=2)
         | st.dictionaries(st.just("app1") | TEXTS, ANYTHING, max_size=2),
         "health_path": TEXTS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.baton.release.plugins.module_utils.door import Door
 from ansible_collections.baton.release.plugins.module_utils.lookup_files import LookupFiles
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing
 from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, switch
@@ -18,6 +19,7 @@ class BalancerOfFiles:
     def __init__(self) -> None:
         """Begin without a place; ``at`` gives it one."""
         self.files = LookupFiles(Path("/nowhere"))
+        self.moved_to = Door()
 
     def at(self, directory: Path) -> BalancerOfFiles:
         """Have the files in ``directory``."""
@@ -39,6 +41,21 @@ class BalancerOfFiles:
     def route(self, before: Routing, after: Routing, pools: Any) -> None:
         """Change the files."""
         self.files.route(before, after, pools)
+
+    def door(self) -> Door:
+        """Return the door that was asked for last."""
+        return self.moved_to
+
+    def refuse_door(self, after: Door) -> None:
+        """Refuse none."""
+
+    def move_door(self, after: Door) -> None:
+        """Remember it."""
+        self.moved_to = after
+
+    def server_states(self) -> dict[str, dict[str, str]]:
+        """Return none."""
+        return {}
 
     def warnings(self) -> list[str]:
         """Return none."""

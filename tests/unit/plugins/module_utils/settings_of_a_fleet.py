@@ -9,7 +9,7 @@ from ansible_collections.baton.release.plugins.action.release_settings import RO
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.settings import Inventory, problems_in, refuse
 
-__all__ = ["GROUPS", "SPECS", "problems_of", "refusal", "settings"]
+__all__ = ["GROUPS", "OTHERS", "SPECS", "problems_of", "refusal", "settings"]
 
 SPECS, OTHERS = specs_of(
     ROLES, ["app", "release", "traffic", "database", "secrets", "rolling", "verify", "watch", "revert", "plan"]

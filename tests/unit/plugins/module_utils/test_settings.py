@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.baton.release.plugins.module_utils.settings_rules import KEYS, RULES, SAME_EVERYWHERE
 from ansible_collections.baton.release.plugins.module_utils.settings_types import Unresolved
 
-from tests.unit.plugins.module_utils.settings_of_a_fleet import SPECS, problems_of, refusal
+from tests.unit.plugins.module_utils.settings_of_a_fleet import OTHERS, SPECS, problems_of, refusal
 
 # The setting, its value, where the problem is said to be, and words of what is said.
 WRONG: list[tuple[str, Any, str, str]] = [
@@ -227,4 +227,4 @@ def test_a_name_of_ones_own_is_left_alone(name: str) -> None:
 
 def test_every_rule_is_for_a_setting_that_there_is() -> None:
     # rollback_version is what the playbook calls plan_version.
-    assert {pattern.split(".")[0] for pattern in (*RULES, *KEYS)} - set(SPECS) == set()
+    assert {pattern.split(".")[0] for pattern in (*RULES, *KEYS)} - {*SPECS, *OTHERS} == set()

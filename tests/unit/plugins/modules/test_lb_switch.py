@@ -39,3 +39,24 @@ def test_a_name_that_would_lead_out_of_the_seats_is_refused(tmp_path: Path) -> N
     with pytest.raises(BatonError, match="each names a file"):
         ask(tmp_path / "state", "prepared", servers={"../live": "127.0.0.1:1"})
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "options", "found"),
+    [
+        ("held", {"hold_limit": 0}, "hold_limit 0"),
+        ("held", {"hold_limit": 601}, "hold_limit 601"),
+        ("maintenance", {"retry_after": 0}, "retry_after 0"),
+        ("maintenance", {"drain": -1.0}, "drain -1"),
+        ("servers", {"slot": "blue", "server_states": {}}, r"server_states \{\} for slot blue"),
+        ("servers", {"slot": "mixed", "server_states": {"app1": "drain"}}, "for slot mixed"),
+        ("servers", {"slot": None, "server_states": {"app1": "drain"}}, "for slot None"),
+        ("servers", {"slot": "blue", "server_states": {"app1": "down"}}, "'app1': 'down'"),
+    ],
+)
+def test_what_makes_no_sense_for_the_door_or_a_server_is_refused(
+    tmp_path: Path, state: str, options: dict[str, Any], found: str
+) -> None:
+    with pytest.raises(BatonError, match=found):
+        ask(tmp_path / "state", state, driver="haproxy", **options)
+    assert not (tmp_path / "state").exists()
