@@ -103,6 +103,27 @@ class Schema:
             return [one for one in applied if one.revision in after][::-1]
         return [one for one in applied if one.revision != target and target in self._ancestry((one.revision,))][::-1]
 
+    def refuse_needed(self, undone: typing.Sequence[Revision], keep: typing.Sequence[str]) -> None:
+        """Refuse to undo one of the revisions ``keep``, which a version in use was made for, or what they build on.
+
+        Raises:
+            BatonError: it would be undone, or this tree does not know what to keep.
+        """
+        unknown = [one for one in keep if one not in self._by_name]
+        needed = self._ancestry(keep)
+        doomed = [one.revision for one in undone if one.revision in needed]
+        if undone and (unknown or doomed):
+            raise BatonError(
+                found=f"{', '.join(doomed) or ', '.join(unknown)}, which a version in use needs"
+                + ("" if doomed else " and this tree does not know")
+                + "; nothing was changed",
+                expected="to undo only what no version in use was made for",
+                fix="have an older version serve first (rollback.yml), or choose a revision above"
+                if doomed
+                else "go down from the tree of the newest version that was released here",
+                needed=[one.revision for one in self.revisions if one.revision in needed],
+            )
+
     def targets_up(self, revision: str | None) -> tuple[str, ...]:
         """Return the revisions that an upgrade to ``revision`` (default: the only head) must reach.
 

@@ -75,6 +75,8 @@ class Wanted:
     lock_timeout: float = 60.0
     lock_retries: int = 0
     """How often to try again what waited for a table in vain."""
+    keep: tuple[str, ...] = ()
+    """Revisions that a version in use was made for: they are not undone, nor what they build on."""
 
 
 def migrate(
@@ -241,6 +243,7 @@ def _way(schema: Schema, wanted: Wanted) -> Way:
         target = schema.target_down(wanted.revision or "")
         undone = schema.above(target)
         refuse_irreversible(undone)
+        schema.refuse_needed(undone, wanted.keep)
         return Way(
             before=schema,
             up=False,

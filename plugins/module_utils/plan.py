@@ -14,6 +14,7 @@ from ansible_collections.baton.release.plugins.module_utils.slots import NOTHING
 __all__ = ["Plan", "Rolling", "rolling_to"]
 
 BLUE_GREEN = ("start", "prove", "share", "switch")
+OF_MIGRATOR = ("install", "migrate", "read", "rehearse", "undo")
 STEPS_OF_MODE = {
     "first": ("stage", "migrate", *BLUE_GREEN, "verify", "watch"),
     "forward": ("settle", "stage", "migrate", *BLUE_GREEN, "verify", "watch"),
@@ -21,10 +22,15 @@ STEPS_OF_MODE = {
     "warm": ("settle", "stage", *BLUE_GREEN, "verify", "watch"),
     "resume": ("switch", "verify", "watch"),
     "stay": ("settle", "prove", "switch", "verify"),
+    "status": ("read",),
+    "test": ("install", "rehearse"),
+    "apply": ("install", "migrate"),
+    "rollback": ("install", "undo"),
     "nothing": (),
 }
 """``settle`` takes back a share of the clients that an interrupted run has left in the slot that is not live: nothing is installed or
-stopped there before. ``share`` moves the clients in steps."""
+stopped there before. ``share`` moves the clients in steps. The four before the
+last one are those of ``migrate.yml``, which moves no traffic."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,10 @@ class Plan:
     """Per cents of the clients that reach the target slot one after the other before all do; empty for all at once."""
     shares: dict[str, int] = field(default_factory=dict)
     """The balancers that send a share of the clients to the slot that is not live, as they were found."""
+    installed: bool = False
+    """Whether the migrator has the tree of a migration outside of a release already."""
+    revision: str = ""
+    """Where such a migration ends; "" for the newest revision of the tree."""
 
     @property
     def strategy(self) -> str:
@@ -76,9 +86,15 @@ class Plan:
         return "rolling" if self.rolling else "blue_green"
 
     @property
+    def changes(self) -> bool:
+        """Whether there is anything that needs the lease: to look at the schema does not."""
+        return not {"read", "rehearse"}.intersection(self.steps)
+
+    @property
     def steps(self) -> list[str]:
         """What will be done, in this order. A rollback is not watched: nothing better than its version is known."""
         left_out = set() if self.migrator else {"migrate"}
+        left_out |= {"install"} if self.installed else set()
         left_out |= {"watch"} if self.action == "rollback" else set()
         left_out |= set() if self.traffic_steps else {"share"}
         # A slot that runs the version already takes all clients from any share, unless it is to begin with fewer.
@@ -93,7 +109,7 @@ class Plan:
         """Return for each host of the run the steps that it takes part in; a host that is lost takes part in none."""
         hosts_of = {
             "stage": [host for host in self.hosts if host not in self.serving],
-            "migrate": [self.migrator],
+            **{step: [self.migrator] for step in OF_MIGRATOR},
             "start": self.hosts,
             **dict.fromkeys(("settle", "prove", "switch", "verify"), self.balancers),
             "roll": {*self.hosts, *self.balancers, state_host},

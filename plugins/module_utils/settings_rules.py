@@ -28,6 +28,7 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     PATH,
     PORT,
     RETRIES,
+    REVISION_OR_NOTHING,
     SECONDS,
     SHA256_OR_NOTHING,
     SOME_SECONDS,
@@ -93,6 +94,7 @@ RULES: dict[str, Rule] = {
     "database_ddl_lock_retries": RETRIES,
     "database_statement_timeout": LOCK_TIME,
     "database_timeout": SOME_SECONDS,
+    "database_revision": REVISION_OR_NOTHING,
     "database_rehearsal_bin": FILE_OR_NOTHING,
     "database_rehearsal_tables.*": VALUE,
     "database_django_manage": INSIDE_OR_NOTHING,
@@ -125,6 +127,9 @@ RULES: dict[str, Rule] = {
     "rolling_drain_seconds": SECONDS,
     "plan_version": TAG_OR_NOTHING,
     "rollback_version": TAG_OR_NOTHING,
+    "migrate_version": TAG_OR_NOTHING,
+    "plan_revision": REVISION_OR_NOTHING,
+    "migrate_revision": REVISION_OR_NOTHING,
 }
 
 KEYS: dict[str, Rule] = {
@@ -147,8 +152,13 @@ SAME_EVERYWHERE = frozenset(
     {
         "app_name",
         "database_migrate",
+        "migrate_action",
+        "migrate_revision",
+        "migrate_version",
         "plan_action",
+        "plan_migrate_action",
         "plan_migrator",
+        "plan_revision",
         "plan_version",
         "release_sha256",
         "release_state_host",

@@ -63,6 +63,13 @@ options:
       - For O(state=upgraded), the default is the only head of the tree; V(heads) means all of several heads.
       - Required for O(state=downgraded), where V(base) means to undo everything, and V(-1) the last migration.
     type: str
+  keep:
+    description:
+      - Revisions that a version in use was made for, usually the RV(heads) of its own tree.
+      - O(state=downgraded) is refused when it would undo one of them, or what they build on.
+    type: list
+    elements: str
+    default: []
   project_dir:
     description: The app's release tree on this host, in which C(alembic.ini), C(manage.py) or the C(knexfile) is.
     type: path
@@ -543,6 +550,7 @@ def main() -> None:
                 "default": "upgraded",
             },
             "revision": {"type": "str"},
+            "keep": {"type": "list", "elements": "str", "default": []},
             "project_dir": {"type": "path", "required": True},
             "python": {"type": "path"},
             "user": {"type": "str"},
@@ -597,6 +605,7 @@ def main() -> None:
                 options["allow_contract"],
                 options["lock_timeout"],
                 options["ddl_lock_retries"],
+                tuple(options["keep"]),
             ),
             gate=_gate(options, settings, check_mode=module.check_mode),
             likely=options["revisions"],
