@@ -35,6 +35,7 @@ CONNECTION = ("ansible_connection", "ansible_host", "ansible_port")
 GIVEN_AS = {
     "rollback_version": "plan_version",
     "rollback_past_contract": "plan_past_contract",
+    "rollback_database": "plan_database",
     "migrate_action": "plan_migrate_action",
     "migrate_version": "plan_version",
     "migrate_revision": "plan_revision",

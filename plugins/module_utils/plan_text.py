@@ -59,16 +59,32 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         "steps": " > ".join(plan.steps) or "none",
         "hosts": ", ".join(plan.hosts),
         "artifact": f"sha256 {plan.sha256}" if {"stage", "install"}.intersection(plan.steps) else "",
+        **_undone(plan),
         **{step: text for step, text in step_notes.items() if step in plan.steps},
         "way back": "" if plan.mode == "stay" or plan.action == "migrate" else BACK[plan.way_back].format(**words),
         "left out": ", ".join(f"{name} ({reason})" for name, reason in plan.lost.items()),
     }
     if plan.mode == "nothing":
-        rows = {"way": rows["way"]}
+        rows = {"way": rows["way"], **_undone(plan)}
     return [
         f"{plan.action} {app_name} {plan.version} ({now})",
         *(f"  {label:<10} {text}" for label, text in rows.items() if text),
     ]
+
+
+def _undone(plan: Plan) -> dict[str, str]:
+    """Say what happens to the schema, where a rollback takes it back."""
+    if plan.undo is None:
+        return {}
+    first, last = ", ".join(plan.undo.first), ", ".join(plan.undo.last)
+    now = "while no traffic moves" if plan.mode in ("nothing", "stay") else f"before {plan.version} starts to serve"
+    return {
+        "undo first": f"{first}, {now}, from the tree of {plan.undo.tree}" if first else "",
+        "undo last": f"{last}, when {plan.version} is proven, from the tree of {plan.undo.tree}; what is only in there is lost"
+        if last
+        else "",
+        "schema": "" if first or last else f"suits {plan.version}; nothing is undone",
+    }
 
 
 def _way(plan: Plan) -> str:

@@ -156,6 +156,7 @@ SAME_EVERYWHERE = frozenset(
         "migrate_revision",
         "migrate_version",
         "plan_action",
+        "plan_database",
         "plan_migrate_action",
         "plan_migrator",
         "plan_revision",
@@ -164,6 +165,7 @@ SAME_EVERYWHERE = frozenset(
         "release_state_host",
         "release_strategy",
         "release_version",
+        "rollback_database",
         "traffic_share_cookie",
         "traffic_steps",
     }

@@ -50,10 +50,10 @@ options:
   state:
     description:
       - V(upgraded) applies everything up to O(revision).
-      - V(downgraded) undoes everything that was applied on top of O(revision).
+      - V(downgraded) undoes everything that was applied on top of O(revision), or all that O(keep) does not need.
       - V(gathered) only reads.
-      - V(rehearsed) rehearses what V(upgraded) would apply, and changes nothing but the rehearsal that is kept in O(state_dir).
-        It fails only when that is not possible, whatever O(rehearsal) is.
+      - V(rehearsed) rehearses what V(upgraded) would apply, or with O(way=down) what V(downgraded) would undo, and changes nothing but the
+        rehearsal that is kept in O(state_dir). It fails when that is not possible, and with O(rehearsal=required) also where that refuses.
     type: str
     choices: [upgraded, downgraded, gathered, rehearsed]
     default: upgraded
@@ -61,15 +61,19 @@ options:
     description:
       - Full identifier of the revision to reach.
       - For O(state=upgraded), the default is the only head of the tree; V(heads) means all of several heads.
-      - Required for O(state=downgraded), where V(base) means to undo everything, and V(-1) the last migration.
+      - For O(state=downgraded), where V(base) means to undo everything, and V(-1) the last migration, it or O(keep) is required.
     type: str
+  way:
+    description: Which way O(state=rehearsed) goes.
+    type: str
+    choices: [up, down]
+    default: up
   keep:
     description:
       - Revisions that a version in use was made for, usually the RV(heads) of its own tree.
-      - O(state=downgraded) is refused when it would undo one of them, or what they build on.
+      - O(state=downgraded) is refused when it would undo one of them, or what they build on. Without O(revision) it undoes all the others.
     type: list
     elements: str
-    default: []
   project_dir:
     description: The app's release tree on this host, in which C(alembic.ini), C(manage.py) or the C(knexfile) is.
     type: path
@@ -212,6 +216,8 @@ options:
       - V(report) says in RV(rehearsal) what was found, and that there was no rehearsal when there could be none.
       - V(required) also refuses a change that is measured as contract, unless O(allow_contract=true), whatever its file says, one that is
         measured as review, unless O(allow_review=true), and migrations that cannot be rehearsed.
+      - On the way down it is the version that serves now which has to survive. V(required) refuses there as well when data is gone that an
+        older version needs, because the way up removed it and the way down makes it anew, empty.
       - What was found is used again while the release tree, the schema and the tool's tables are the same. In check mode only that is used.
       - The tables are empty, so a migration that needs rows fails, and one that fails for certain rows does not.
     type: str
@@ -447,12 +453,15 @@ rehearsal:
       type: dict
     down:
       description:
-        - Whether the way down was C(reached), C(restores) the schema exactly, or the C(differences).
+        - Whether the way back, which is the way down after one up, was C(reached), C(restores) the schema exactly, or the C(differences).
         - It C(loses) what is in these columns by then.
       type: dict
     again:
-      description: Whether the second way up was C(reached), and its outcome was C(equal) to that of the first, or the C(differences).
+      description: Whether the second time there was C(reached), and its outcome was C(equal) to that of the first, or the C(differences).
       type: dict
+    way:
+      description: Whether it went V(up) first, or V(down).
+      type: str
     server:
       description: Version of PostgreSQL that it was made with.
       type: int
@@ -550,7 +559,8 @@ def main() -> None:
                 "default": "upgraded",
             },
             "revision": {"type": "str"},
-            "keep": {"type": "list", "elements": "str", "default": []},
+            "way": {"type": "str", "choices": ["up", "down"], "default": "up"},
+            "keep": {"type": "list", "elements": "str"},
             "project_dir": {"type": "path", "required": True},
             "python": {"type": "path"},
             "user": {"type": "str"},
@@ -576,7 +586,10 @@ def main() -> None:
             "rehearsal_tables": {"type": "list", "elements": "str", "default": []},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
         },
-        required_if=[("state", "downgraded", ["revision"])],
+        required_if=[
+            ("state", "downgraded", ["revision", "keep"], True),
+            ("way", "down", ["revision", "keep"], True),
+        ],
         supports_check_mode=True,
     )
     options = module.params
@@ -605,7 +618,8 @@ def main() -> None:
                 options["allow_contract"],
                 options["lock_timeout"],
                 options["ddl_lock_retries"],
-                tuple(options["keep"]),
+                tuple(options["keep"] or ()),
+                options["way"] == "down",
             ),
             gate=_gate(options, settings, check_mode=module.check_mode),
             likely=options["revisions"],

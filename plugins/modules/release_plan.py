@@ -110,6 +110,18 @@ options:
     description: For O(action=migrate) the revision to go to; required for O(migrate_action=rollback).
     type: str
     default: ""
+  database:
+    description:
+      - Whether a rollback takes the schema back too. It is planned in two calls, with and without O(schema), because the first one says
+        which version it comes to.
+    type: bool
+    default: false
+  schema:
+    description:
+      - What has to be undone for that version, V(undone) as M(baton.release.db_migrate) returns it, and the revisions that it was made
+        for, V(keep).
+    type: dict
+    default: {}
   step_notes:
     description: What the text says of some steps, step to text; shown where the plan has the step.
     type: dict

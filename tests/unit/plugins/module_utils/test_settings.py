@@ -175,6 +175,8 @@ def test_the_plan_is_made_once_so_its_settings_are_the_same_everywhere(name: str
         "database_migrate": False,
         "migrate_action": "apply",
         "plan_action": "rollback",
+        "plan_database": True,
+        "rollback_database": True,
         "plan_migrate_action": "test",
         "release_sha256": "0" * 64,
         "release_strategy": "rolling",
