@@ -107,8 +107,8 @@ def _own_tables(own: Connection, history: typing.Collection[str]) -> set[str]:
     """Return the tool's tables with those that it has just made, as in a database without migrations."""
     rows = own.execute(
         b"SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class AS c JOIN pg_namespace AS n"
-        b" ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relname = ANY (%s)",
-        [list(HISTORY)],
+        b" ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND (c.relname = ANY (%s) OR n.nspname || '.' || c.relname = ANY (%s))",
+        [list(HISTORY), list(HISTORY)],
     ).fetchall()
     return {*history, *(str(row[0]) for row in rows)}
 

@@ -103,6 +103,8 @@ RULES: dict[str, Rule] = {
     "database_knex_file": INSIDE_OR_NOTHING,
     "database_dbmate_program": FILE_OR_NOTHING,
     "database_dbmate_directory": INSIDE_OR_NOTHING,
+    "database_sqitch_program": FILE_OR_NOTHING,
+    "database_sqitch_registry": VARIABLE_OR_NOTHING,
     "database_commands.*": Rule(bool, "at least one word"),
     "database_commands.*.*": VALUE,
     "secrets_items.*": STORE_KEY,

@@ -39,13 +39,14 @@ attributes:
 options:
   driver:
     description:
-      - The app's migration tool, which the app brings along in its release tree (dbmate may be a program of the host).
+      - The app's migration tool, which the app brings along in its release tree (dbmate and Sqitch may be programs of the host).
       - V(alembic) and V(django) run under O(python), V(knex) under O(knex_node).
       - V(command) is for every other tool, by means of O(commands).
       - With V(django) a revision is C(app.name), and O(state=downgraded) undoes what was applied after it in any of the project's apps.
-        With V(knex) it is the name of a file, with V(dbmate) the number that the name of a file begins with.
+        With V(knex) it is the name of a file, with V(dbmate) the number that the name of a file begins with, with V(sqitch) the name of a
+        change (followed by C(@) and the beginning of its id, for what was reworked since).
     type: str
-    choices: [alembic, command, dbmate, django, knex]
+    choices: [alembic, command, dbmate, django, knex, sqitch]
     default: alembic
   state:
     description:
@@ -105,6 +106,14 @@ options:
     type: path
   dbmate_directory:
     description: Directory of the migrations in O(project_dir). By default V(db/migrations). Only for O(driver=dbmate).
+    type: str
+  sqitch_program:
+    description: Absolute path of Sqitch. By default C(sqitch) on the C(PATH) of this task. Only for O(driver=sqitch).
+    type: path
+  sqitch_registry:
+    description:
+      - The schema in which Sqitch keeps what it has applied. By default V(sqitch). Only for O(driver=sqitch).
+      - For a rehearsal the tables of another one have to be named in O(rehearsal_tables).
     type: str
   commands:
     description:
@@ -204,7 +213,7 @@ options:
       - Also run migrations whose file says that they are C(contract). The version that served before will not survive them.
       - >-
         It says so with C(phase = "contract") at module level (V(alembic), V(django)), with C(exports.phase = "contract") (V(knex)),
-        with the line C(-- phase: contract) (V(dbmate)), or in what C(status) prints (V(command)).
+        with the line C(-- phase: contract) (V(dbmate); V(sqitch), in the script that deploys), or in what C(status) prints (V(command)).
       - A file that says nothing is taken for C(expand), and reported with the phase V(unmarked).
     type: bool
     default: false
@@ -263,8 +272,8 @@ notes:
     written anew or locked, and says how large they are in the database.
   - A database at a revision that the tree does not know is ahead of it. With O(state=upgraded) that is reported in
     RV(ahead) and is no failure, with O(state=downgraded) it is refused.
-  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) refuses,
-    and V(alembic) cannot tell and does nothing.
+  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) and V(sqitch)
+    refuse, and V(alembic) cannot tell and does nothing.
 """
 
 EXAMPLES = r"""
@@ -523,6 +532,8 @@ RULES = {
     "knex_file": INSIDE,
     "dbmate_program": FILE,
     "dbmate_directory": INSIDE,
+    "sqitch_program": FILE,
+    "sqitch_registry": VARIABLE,
     "database_url_variable": VARIABLE,
     "lock_timeout": SECONDS,
     "timeout": SOME_SECONDS,
@@ -570,6 +581,8 @@ def main() -> None:
             "knex_file": {"type": "str"},
             "dbmate_program": {"type": "path"},
             "dbmate_directory": {"type": "str"},
+            "sqitch_program": {"type": "path"},
+            "sqitch_registry": {"type": "str"},
             "commands": {"type": "dict", "options": {name: {"type": "list", "elements": "str"} for name in COMMANDS}},
             "environment": {"type": "dict", "default": {}},
             "env_files": {"type": "list", "elements": "path", "default": []},

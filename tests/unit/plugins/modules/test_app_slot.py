@@ -166,7 +166,7 @@ def test_a_tree_alone_touches_no_slot(host: Host) -> None:
     assert second["releases"][0]["version"] == "v7"
     assert not host.slot("installed", version="v7")["changed"]
     with pytest.raises(BatonError, match="one version is one artifact"):
-        host.slot("installed", version="v7", **host.artifact("v1"))
+        host.slot("installed", version="v7", sha256=host.artifact("v1")["sha256"])
 
 
 def test_a_change_of_one_slot_leaves_the_other_alone(host: Host) -> None:

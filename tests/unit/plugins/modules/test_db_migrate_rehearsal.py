@@ -268,7 +268,8 @@ def test_a_way_down_that_who_serves_or_who_comes_does_not_survive_is_refused(
     app.add("0004", "0003", "more", sql(up), down=sql(down), header='phase = "contract"')
     run(app, allow_contract=True)
     before = dump(app)
-    for asked in ({"state": "rehearsed", "way": "down"}, {"state": "downgraded"}):
+    ways: tuple[Result, ...] = ({"state": "rehearsed", "way": "down"}, {"state": "downgraded"})
+    for asked in ways:
         refused = run(app, **asked, keep=["0003"], rehearsal="required", fails=True)
         assert said in refused["msg"]
         assert "measured in a rehearsal of the way down, nothing was changed" in refused["msg"]
