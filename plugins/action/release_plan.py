@@ -13,16 +13,19 @@ from ansible import context
 from ansible.plugins.action import ActionBase
 from ansible_collections.baton.release.plugins.module_utils.answers import observed_from
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.observed import Observed
 from ansible_collections.baton.release.plugins.module_utils.plan import Plan
+from ansible_collections.baton.release.plugins.module_utils.plan_migrate import MIGRATE_ACTIONS, plan_migrate
 from ansible_collections.baton.release.plugins.module_utils.plan_release import plan_release
 from ansible_collections.baton.release.plugins.module_utils.plan_rollback import plan_rollback
 from ansible_collections.baton.release.plugins.module_utils.plan_text import describe
+from ansible_collections.baton.release.plugins.module_utils.plan_undo import Undoable, plan_undo, undoing
 from ansible_collections.baton.release.plugins.module_utils.rollout import STRATEGIES, Rollout
 
 __all__ = ["ActionModule"]
 
 ARGUMENT_SPEC = {
-    "action": {"type": "str", "choices": ["release", "rollback"], "default": "release"},
+    "action": {"type": "str", "choices": ["release", "rollback", "migrate"], "default": "release"},
     "app_name": {"type": "str", "required": True},
     "version": {"type": "str", "default": ""},
     "strategy": {"type": "str", "choices": list(STRATEGIES), "default": "blue_green"},
@@ -39,8 +42,14 @@ ARGUMENT_SPEC = {
     "sha256": {"type": "str", "default": ""},
     "over_unverified": {"type": "bool", "default": False},
     "past_contract": {"type": "bool", "default": False},
+    "migrate_action": {"type": "str", "choices": list(MIGRATE_ACTIONS), "default": "status"},
+    "revision": {"type": "str", "default": ""},
+    "database": {"type": "bool", "default": False},
+    "schema": {"type": "dict", "default": {}},
     "step_notes": {"type": "dict", "default": {}},
 }
+# Of a dry run too: they say what they would do, and a rehearsal changes nothing.
+DRY = ("migrate", "read", "rehearse", "undo", "undo_first", "undo_last")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -62,11 +71,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             return {**result, "failed": True, **error.as_result()}
         text = describe(plan, app_name=arguments["app_name"], step_notes=arguments["step_notes"])
         decided = plan.as_result()
-        # A dry run takes part in one step only: the migrations say what they would do.
-        run = [] if self._task.check_mode else decided["steps"]
+        run = [] if self._task.check_mode or not plan.changes else decided["steps"]
         parts = plan.parts(state_host=arguments["state_host"])
         if self._task.check_mode:
-            parts = {host: [step for step in steps if step == "migrate"] for host, steps in parts.items()}
+            parts = {host: [step for step in steps if step in DRY] for host, steps in parts.items()}
         return {**result, "changed": False, "plan": decided, "run": run, "parts": parts, "text": "\n".join(text)}
 
 
@@ -89,9 +97,17 @@ def make(arguments: dict[str, Any]) -> Plan:
     _refuse_part(arguments)
     sha256 = _sha256_of(arguments)
     rollout = Rollout(*(arguments[name] for name in ("strategy", "max_surge", "max_unavailable", "traffic_steps")))
+    if arguments["action"] == "migrate":
+        return plan_migrate(
+            observed,
+            what=arguments["migrate_action"],
+            migrator=arguments["migrator"],
+            version=version,
+            revision=arguments["revision"],
+            sha256=sha256,
+        )
     if arguments["action"] == "rollback":
-        past_contract = arguments["past_contract"]
-        return plan_rollback(observed, version=version, sha256=sha256, past_contract=past_contract, rollout=rollout)
+        return _rollback(observed, arguments, sha256, rollout)
     return plan_release(
         observed,
         version=version,
@@ -100,6 +116,24 @@ def make(arguments: dict[str, Any]) -> Plan:
         over_unverified=arguments["over_unverified"],
         rollout=rollout,
     )
+
+
+def _rollback(observed: Observed, arguments: dict[str, Any], sha256: str, rollout: Rollout) -> Plan:
+    past_contract, database, schema = (arguments[name] for name in ("past_contract", "database", "schema"))
+    # With the database, whether a contract migration is in the way is decided when the schema was read.
+    plan = plan_rollback(
+        observed,
+        version=arguments["version"],
+        sha256=sha256,
+        past_contract=past_contract or database,
+        rollout=rollout,
+    )
+    if not database:
+        return plan
+    plan = undoing(plan, observed, arguments["migrator"])
+    if not schema:
+        return plan
+    return plan_undo(plan, observed, Undoable(schema["keep"], schema["undone"]), past_contract=past_contract)
 
 
 def _refuse_steps(asked: bool) -> None:

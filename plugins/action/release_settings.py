@@ -26,13 +26,20 @@ from ansible_collections.baton.release.plugins.module_utils.settings_types impor
 __all__ = ["ActionModule"]
 
 ARGUMENT_SPEC = {
-    "action": {"type": "str", "choices": ["release", "rollback"], "default": "release"},
+    "action": {"type": "str", "choices": ["release", "rollback", "migrate"], "default": "release"},
     "roles": {"type": "list", "elements": "str", "required": True},
 }
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 CONNECTION = ("ansible_connection", "ansible_host", "ansible_port")
 # What a playbook gives to the plan under another name.
-GIVEN_AS = {"rollback_version": "plan_version", "rollback_past_contract": "plan_past_contract"}
+GIVEN_AS = {
+    "rollback_version": "plan_version",
+    "rollback_past_contract": "plan_past_contract",
+    "rollback_database": "plan_database",
+    "migrate_action": "plan_migrate_action",
+    "migrate_version": "plan_version",
+    "migrate_revision": "plan_revision",
+}
 # The roles that keep notes of the run in variables; given from outside, these would overrule what the run finds.
 OWN = ("plan_", "lock_", "conclude_", "revert_", "stage_", "migrate_", "blue_green_")
 SHOWN_REASON = 160

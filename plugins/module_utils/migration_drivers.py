@@ -51,6 +51,16 @@ def _dbmate(settings: ToolSettings, options: Options) -> Tool:
     )
 
 
+def _sqitch(settings: ToolSettings, options: Options) -> Tool:
+    from ansible_collections.baton.release.plugins.module_utils.migrate_sqitch import Sqitch  # noqa: PLC0415 - see above
+
+    return Sqitch(
+        settings,
+        program=options["sqitch_program"] or "sqitch",
+        registry=options["sqitch_registry"] or "sqitch",
+    )
+
+
 def _command(settings: ToolSettings, options: Options) -> Tool:
     from ansible_collections.baton.release.plugins.module_utils.migrate_command import Command  # noqa: PLC0415 - see above
 
@@ -71,6 +81,7 @@ DRIVERS: dict[str, typing.Callable[[ToolSettings, Options], Tool]] = {
     "dbmate": _dbmate,
     "django": _django,
     "knex": _knex,
+    "sqitch": _sqitch,
 }
 """For each driver what makes one from the options of ``db_migrate``."""
 
@@ -83,6 +94,8 @@ OWN_OPTIONS: dict[str, tuple[str, ...]] = {
     "django_manage": ("django",),
     "knex_file": ("knex",),
     "knex_node": ("knex",),
+    "sqitch_program": ("sqitch",),
+    "sqitch_registry": ("sqitch",),
 }
 """The options of ``db_migrate`` that only some drivers know."""
 

@@ -103,6 +103,56 @@ class Schema:
             return [one for one in applied if one.revision in after][::-1]
         return [one for one in applied if one.revision != target and target in self._ancestry((one.revision,))][::-1]
 
+    def target_kept(self, keep: typing.Sequence[str]) -> str:
+        """Return the revision to go down to so that all of ``keep`` stays, with what it builds on, and nothing else.
+
+        Raises:
+            BatonError: the tree does not know what to keep, or no single way down leads there.
+        """
+        for one in keep:
+            self._known(one)
+        if not keep:
+            raise BatonError(
+                found="nothing that is to be kept, and no revision to go down to",
+                expected="at least one of them",
+                fix="name the revision, base to undo all of them; nothing was changed",
+            )
+        needed = self._ancestry(keep)
+        kept = [one.revision for one in self.applied() if one.revision in needed]
+        target = kept[-1] if kept else BASE
+        self._refuse_unknown(target)
+        undone = {one.revision for one in self.above(target)}
+        doomed = {one.revision for one in self.applied()} - needed
+        if undone != doomed:
+            raise BatonError(
+                found=f"{', '.join(sorted(undone ^ doomed))} beside {target}, not on top of it",
+                expected="what is to be undone on top of what is to stay",
+                fix="name the revision to go down to, or correct the schema with a new migration",
+                current=list(self.current),
+            )
+        return target
+
+    def refuse_needed(self, undone: typing.Sequence[Revision], keep: typing.Sequence[str]) -> None:
+        """Refuse to undo one of the revisions ``keep``, which a version in use was made for, or what they build on.
+
+        Raises:
+            BatonError: it would be undone, or this tree does not know what to keep.
+        """
+        unknown = [one for one in keep if one not in self._by_name]
+        needed = self._ancestry(keep)
+        doomed = [one.revision for one in undone if one.revision in needed]
+        if undone and (unknown or doomed):
+            raise BatonError(
+                found=f"{', '.join(doomed) or ', '.join(unknown)}, which a version in use needs"
+                + ("" if doomed else " and this tree does not know")
+                + "; nothing was changed",
+                expected="to undo only what no version in use was made for",
+                fix="have an older version serve first (rollback.yml), or choose a revision above"
+                if doomed
+                else "go down from the tree of the newest version that was released here",
+                needed=[one.revision for one in self.revisions if one.revision in needed],
+            )
+
     def targets_up(self, revision: str | None) -> tuple[str, ...]:
         """Return the revisions that an upgrade to ``revision`` (default: the only head) must reach.
 

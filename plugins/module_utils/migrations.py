@@ -67,7 +67,10 @@ class Tool(typing.Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for: ``state`` is ``upgraded``, ``downgraded``, ``gathered`` or ``rehearsed``; ``lock_timeout`` is in seconds."""
+    """What is asked for: ``state`` is ``upgraded``, ``downgraded``, ``gathered`` or ``rehearsed``; ``lock_timeout`` is in seconds.
+
+    ``revision`` is None for the newest one of the tree, and for all that ``keep`` does not need on the way down.
+    """
 
     state: str
     revision: str | None = None
@@ -75,6 +78,10 @@ class Wanted:
     lock_timeout: float = 60.0
     lock_retries: int = 0
     """How often to try again what waited for a table in vain."""
+    keep: tuple[str, ...] = ()
+    """Revisions that a version in use was made for: they are not undone, nor what they build on."""
+    down: bool = False
+    """Whether the way down is rehearsed."""
 
 
 def migrate(
@@ -141,7 +148,7 @@ def _read_only(tool: Tool, wanted: Wanted, gate: Gate) -> dict[str, typing.Any]:
     way = _way(schema, wanted)
     msg = f"would {way}" if way.steps else way.nothing
     found = _gate(tool, wanted, gate, way, only_kept=True)
-    steps = measured(way.steps, found)
+    steps = measured(way.steps, found if way.up else {})
     return {
         **_result(schema, schema, msg=msg),
         "changed": bool(way.steps),
@@ -152,16 +159,16 @@ def _read_only(tool: Tool, wanted: Wanted, gate: Gate) -> dict[str, typing.Any]:
 
 def _rehearse(tool: Tool, wanted: Wanted, gate: Gate) -> dict[str, typing.Any]:
     schema = tool.schema()
-    way = _way(schema, replace(wanted, allow_contract=True))
+    way = _way(schema, wanted if gate.required else replace(wanted, allow_contract=True))
     if not way.steps:
         return _result(schema, schema, msg=f"nothing to rehearse: {way.nothing}")
-    found = rehearse(gate.how, tool, way)
+    found = _gate(tool, wanted, gate, way) if gate.required else rehearse(gate.how, tool, way)
     msg = f"a rehearsal to {way} found: {found['level']}"
     return {**_result(schema, schema, msg=msg), "rehearsal": found}
 
 
 def _gate(tool: Tool, wanted: Wanted, gate: Gate, way: Way, *, only_kept: bool = False) -> dict[str, typing.Any]:
-    if not way.up or not way.steps:
+    if not way.steps:
         return {}
     return pass_gate(gate, tool, way, allow_contract=wanted.allow_contract, only_kept=only_kept)
 
@@ -178,6 +185,7 @@ def _change(tool: Tool, wanted: Wanted, gate: Gate, directory: Path) -> dict[str
                 migration_attempt.end(directory, None)
             return {**_result(before, before, msg=way.nothing), "last_attempt": _told(last)}
         found = _gate(tool, wanted, gate, way)
+        known = found if way.up else {}
         migration_attempt.begin(directory, str(way))
         try:
             ended, timeouts = _run(tool, way, session, wanted.lock_retries)
@@ -194,7 +202,7 @@ def _change(tool: Tool, wanted: Wanted, gate: Gate, directory: Path) -> dict[str
     return {
         **_result(before, after, msg=msg),
         "changed": True,
-        **way.as_result(measured(way.steps, found)),
+        **way.as_result(measured(way.steps, known)),
         **({"rehearsal": found} if found else {}),
         "last_attempt": _told(last),
         "lock_timeouts": timeouts,
@@ -237,10 +245,11 @@ def _refuse_other_end(way: Way, after: Schema, ended: Ended, directory: Path) ->
 
 
 def _way(schema: Schema, wanted: Wanted) -> Way:
-    if wanted.state == "downgraded":
-        target = schema.target_down(wanted.revision or "")
+    if wanted.state == "downgraded" or wanted.down:
+        target = schema.target_kept(wanted.keep) if wanted.revision is None else schema.target_down(wanted.revision)
         undone = schema.above(target)
         refuse_irreversible(undone)
+        schema.refuse_needed(undone, wanted.keep)
         return Way(
             before=schema,
             up=False,

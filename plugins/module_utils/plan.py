@@ -14,17 +14,24 @@ from ansible_collections.baton.release.plugins.module_utils.slots import NOTHING
 __all__ = ["Plan", "Rolling", "rolling_to"]
 
 BLUE_GREEN = ("start", "prove", "share", "switch")
+OF_MIGRATOR = ("install", "migrate", "read", "rehearse", "undo", "undo_first", "undo_last")
 STEPS_OF_MODE = {
     "first": ("stage", "migrate", *BLUE_GREEN, "verify", "watch"),
     "forward": ("settle", "stage", "migrate", *BLUE_GREEN, "verify", "watch"),
-    "hot": ("settle", "prove", "share", "switch", "verify", "watch"),
-    "warm": ("settle", "stage", *BLUE_GREEN, "verify", "watch"),
+    "hot": ("settle", "undo_first", "prove", "share", "switch", "verify", "watch", "undo_last"),
+    "warm": ("settle", "stage", "undo_first", *BLUE_GREEN, "verify", "watch", "undo_last"),
     "resume": ("switch", "verify", "watch"),
-    "stay": ("settle", "prove", "switch", "verify"),
-    "nothing": (),
+    "stay": ("settle", "undo_first", "prove", "switch", "verify", "undo_last"),
+    "status": ("read",),
+    "test": ("install", "rehearse"),
+    "apply": ("install", "migrate"),
+    "rollback": ("install", "undo"),
+    "nothing": ("undo_first", "undo_last"),
 }
 """``settle`` takes back a share of the clients that an interrupted run has left in the slot that is not live: nothing is installed or
-stopped there before. ``share`` moves the clients in steps."""
+stopped there before. ``share`` moves the clients in steps. What the
+version that a rollback comes to would not survive is undone first, what the version that serves until then needs is undone last. The
+four before the last one are those of ``migrate.yml``, which moves no traffic."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,22 @@ class Rolling:
     """Whether a host is drained and its old version stopped before the new one starts."""
     floor: int = 1
     """Servers that every load balancer must report up at any time."""
+
+
+@dataclass(frozen=True)
+class Undo:
+    """What a rollback undoes in the database: revisions, each list in the order in which that is done."""
+
+    tree: str
+    """The version from whose tree it is undone; the only one that is known before the schema was read."""
+    keep: list[str] = field(default_factory=list)
+    """The revisions that the version was made for which the rollback comes to."""
+    first: list[str] = field(default_factory=list)
+    """While the version before still serves: that version survives it, and the other one would not survive these migrations."""
+    to: str = ""
+    """The revision that is left by then; "" when nothing but ``keep`` is."""
+    last: list[str] = field(default_factory=list)
+    """When nobody needs them any more."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,12 @@ class Plan:
     """The balancers that send a share of the clients to the slot that is not live, as they were found."""
     closed: dict[str, str] = field(default_factory=dict)
     """The balancers whose door is not open, with what it is; it stays so."""
+    installed: bool = False
+    """Whether the migrator has the tree of a migration outside of a release already."""
+    revision: str = ""
+    """Where such a migration ends; "" for the newest revision of the tree."""
+    undo: Undo | None = None
+    """What a rollback undoes in the database; None when it leaves the schema as it is."""
 
     @property
     def strategy(self) -> str:
@@ -78,9 +107,17 @@ class Plan:
         return "rolling" if self.rolling else "blue_green"
 
     @property
+    def changes(self) -> bool:
+        """Whether there is anything that needs the lease: to look at the schema does not."""
+        return not {"read", "rehearse"}.intersection(self.steps)
+
+    @property
     def steps(self) -> list[str]:
         """What will be done, in this order. A rollback is not watched: nothing better than its version is known."""
         left_out = set() if self.migrator else {"migrate"}
+        left_out |= {"install"} if self.installed else set()
+        left_out |= set() if self.undo and self.undo.first else {"undo_first"}
+        left_out |= set() if self.undo and self.undo.last else {"undo_last"}
         left_out |= {"watch"} if self.action == "rollback" else set()
         left_out |= set() if self.traffic_steps else {"share"}
         # A slot that runs the version already takes all clients from any share, unless it is to begin with fewer.
@@ -95,7 +132,7 @@ class Plan:
         """Return for each host of the run the steps that it takes part in; a host that is lost takes part in none."""
         hosts_of = {
             "stage": [host for host in self.hosts if host not in self.serving],
-            "migrate": [self.migrator],
+            **{step: [self.migrator] for step in OF_MIGRATOR},
             "start": self.hosts,
             **dict.fromkeys(("settle", "prove", "switch", "verify"), self.balancers),
             "roll": {*self.hosts, *self.balancers, state_host},

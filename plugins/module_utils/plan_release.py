@@ -9,6 +9,7 @@ staged, a schema that is already migrated and traffic that has already moved are
 from __future__ import annotations
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.history import schema_since
 from ansible_collections.baton.release.plugins.module_utils.observed import Observed
 from ansible_collections.baton.release.plugins.module_utils.plan import Plan, rolling_to
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
@@ -161,7 +162,8 @@ def _mode(observed: Observed, version: str, target: str) -> str:
         return "resume"
     if MIXED in observed.live():
         return "forward"
-    return "hot" if observed.verified(version) else "forward"
+    # Hot is without a migration: not after what the version was proven with has been undone.
+    return "hot" if observed.verified(version) and not schema_since(observed.journal, version).gone else "forward"
 
 
 def _proven_beside(observed: Observed, slot: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.history import schema_since, traffic_runs
 from ansible_collections.baton.release.plugins.module_utils.observed import Observed
 from ansible_collections.baton.release.plugins.module_utils.plan import Plan, rolling_to
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
@@ -48,7 +49,7 @@ def plan_rollback(
         )
     version = version or origin or _version_before(observed, live_version)
     _refuse_unproven(observed, version, live_version)
-    _refuse_contract(observed, version, past_contract=past_contract)
+    _refuse_other_schema(observed, version, past_contract=past_contract)
     hot = [slot for slot in SLOTS if slot != live_slot and observed.running(slot, version)]
     target = hot[0] if hot else _slot_to_stage(observed, live_slot, version)
     mode = "hot" if hot else "warm"
@@ -134,7 +135,7 @@ def _version_before_interrupted(observed: Observed, live_slot: str) -> str:
 
 def _interrupted(observed: Observed) -> typing.Mapping[str, typing.Any] | None:
     """Return the newest run if it has not ended."""
-    newest: typing.Mapping[str, typing.Any] = next(iter(observed.journal.get("runs", ())), {})
+    newest: typing.Mapping[str, typing.Any] = next(iter(traffic_runs(observed.journal)), {})
     return newest if newest.get("outcome") == "unfinished" else None
 
 
@@ -144,7 +145,7 @@ def _origin(run: typing.Mapping[str, typing.Any]) -> str:
 
 def _version_before_update(observed: Observed) -> str:
     """Return the version that an interrupted rolling update came from, or was to go back to."""
-    for run in observed.journal.get("runs", ()):
+    for run in traffic_runs(observed.journal):
         return _origin(run)
     proven = {version for slot in SLOTS if (version := observed.version(slot)) and observed.verified(version)}
     return proven.pop() if len(proven) == 1 else ""
@@ -186,16 +187,21 @@ def _refuse_unproven(observed: Observed, version: str, live_version: str) -> Non
     )
 
 
-def _refuse_contract(observed: Observed, version: str, *, past_contract: bool) -> None:
-    for run in observed.journal.get("runs", ()):
-        if run.get("version") == version:
-            return
-        if run.get("contract") and not past_contract:
-            raise BatonError(
-                found=f"{run['version']} applied {', '.join(run['contract'])}, a schema change that {version} does not survive",
-                expected="no contract migration between the two versions",
-                fix="release a version that suits the schema, or set rollback_past_contract=true after undoing it",
-            )
+def _refuse_other_schema(observed: Observed, version: str, *, past_contract: bool) -> None:
+    since = schema_since(observed.journal, version)
+    if since.contract and not past_contract:
+        raise BatonError(
+            found="; ".join(f"{by} applied {one}" for one, by in since.contract.items())
+            + f", a schema change that {version} does not survive",
+            expected="no contract migration between the two versions",
+            fix="release a version that suits the schema, or set rollback_past_contract=true after undoing it",
+        )
+    if since.gone:
+        raise BatonError(
+            found=f"{', '.join(since.gone)} undone since {version} was live",
+            expected="the schema that it was proven with",
+            fix=f"release it (release_version={version}), which migrates first; nothing was touched",
+        )
 
 
 def _retained(observed: Observed, version: str, sha256: str) -> str:

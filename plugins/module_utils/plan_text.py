@@ -23,6 +23,10 @@ WAYS = {
     "rolling": "rolling: batch after batch, {target} is started and proven on its hosts, then gets their share of the traffic",
     "in_place": "rolling in place: batch after batch, a host is drained, stops {from_version} and starts {version} in {target}",
     "nothing": "nothing: {version} is live in {target} and proven",
+    "status": "status: the schema is read, from the tree of {version}",
+    "test": "test: what is pending in {version} goes up, down and up again in a shadow of the database, which is only read",
+    "apply": "apply: what is pending in {version} is applied, and no traffic moves",
+    "rollback": "rollback: what was applied above {revision} is undone from the tree of {version}, and no traffic moves",
 }
 BACK = {
     "hot": "hot: {from_version} stays in {from_slot}; rollback.yml is one command of the load balancer",
@@ -38,12 +42,15 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         "version": plan.version,
         "from_version": plan.from_version,
         "from_slot": plan.from_slot,
+        "revision": plan.revision,
     }
     now = f"now {plan.from_version or 'different versions'} in {plan.from_slot}"
     if plan.mode in ("resume", "nothing", "stay"):
         now = f"live in {plan.target_slot}"
     elif plan.mode == "first":
         now = "nothing is live"
+    elif plan.action == "migrate":
+        now = f"{plan.from_version or 'different versions'} in {plan.target_slot} serves"
     rows = {
         "way": WAYS[_way(plan)].format(**words),
         "left over": _left_over(plan),
@@ -52,17 +59,33 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         "clients": " > ".join([*(f"{share} %" for share in plan.traffic_steps), "all"]) if plan.traffic_steps else "",
         "steps": " > ".join(plan.steps) or "none",
         "hosts": ", ".join(plan.hosts),
-        "artifact": f"sha256 {plan.sha256}" if "stage" in plan.steps else "",
+        "artifact": f"sha256 {plan.sha256}" if {"stage", "install"}.intersection(plan.steps) else "",
+        **_undone(plan),
         **{step: text for step, text in step_notes.items() if step in plan.steps},
-        "way back": "" if plan.mode == "stay" else BACK[plan.way_back].format(**words),
+        "way back": "" if plan.mode == "stay" or plan.action == "migrate" else BACK[plan.way_back].format(**words),
         "left out": ", ".join(f"{name} ({reason})" for name, reason in plan.lost.items()),
     }
     if plan.mode == "nothing":
-        rows = {"way": rows["way"]}
+        rows = {"way": rows["way"], **_undone(plan)}
     return [
         f"{plan.action} {app_name} {plan.version} ({now})",
         *(f"  {label:<10} {text}" for label, text in rows.items() if text),
     ]
+
+
+def _undone(plan: Plan) -> dict[str, str]:
+    """Say what happens to the schema, where a rollback takes it back."""
+    if plan.undo is None:
+        return {}
+    first, last = ", ".join(plan.undo.first), ", ".join(plan.undo.last)
+    now = "while no traffic moves" if plan.mode in ("nothing", "stay") else f"before {plan.version} starts to serve"
+    return {
+        "undo first": f"{first}, {now}, from the tree of {plan.undo.tree}" if first else "",
+        "undo last": f"{last}, when {plan.version} is proven, from the tree of {plan.undo.tree}; what is only in there is lost"
+        if last
+        else "",
+        "schema": "" if first or last else f"suits {plan.version}; nothing is undone",
+    }
 
 
 def _way(plan: Plan) -> str:

@@ -21,7 +21,7 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.files import read_json, write_json
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_findings import findings, sizes
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_report import report
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_run import refuse_astray, up_down_up
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_run import refuse_astray, there_and_back
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import find_programs, throw_away_server
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import make_shadow
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import dump_schema, read_target
@@ -64,7 +64,7 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
     Args:
         how: how to rehearse.
         tool: the app's tool, as it is used for the target.
-        way: up, with at least one step.
+        way: up or down, with at least one step.
         only_kept: return only what was found before; ``made`` is false when there is nothing.
 
     Raises:
@@ -106,8 +106,8 @@ def _made(how: Rehearsal, tool: Tool, way: Way, target: Target, *, schema: str, 
     with throw_away_server(programs, around.account) as server:
         shadow = make_shadow(server, target, schema, url=around.url, variable=how.variable)
         refuse_astray(how.make, shadow, how.variable)
-        seen = up_down_up(how.make(shadow.instead), way, shadow, list(target.history))
-    return {**findings(seen, way.steps), "server": programs.major}
+        seen = there_and_back(how.make(shadow.instead), way, shadow, list(target.history))
+    return {**findings(seen, way.steps), "way": "up" if way.up else "down", "server": programs.major}
 
 
 def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Programs) -> str:
@@ -117,6 +117,7 @@ def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Pro
         _FORMAT,
         how.identity,
         how.variable,
+        "up" if way.up else "down",
         [one.revision for one in way.steps],
         list(way.targets),
         schema,

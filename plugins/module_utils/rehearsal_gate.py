@@ -31,15 +31,20 @@ class Gate:
     how: Rehearsal
     allow_review: bool = False
 
+    @property
+    def required(self) -> bool:
+        """Whether nothing passes that was not rehearsed."""
+        return self.mode == REQUIRED
+
 
 def pass_gate(gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_kept: bool = False) -> Found:
-    """Rehearse the way up, refuse it where the gate says so, and return what was found; nothing where the gate is off.
+    """Rehearse the way, refuse it where the gate says so, and return what was found; nothing where the gate is off.
 
     Args:
         gate: the gate.
         tool: the app's tool, as it is used for the target.
-        way: up, with at least one step.
-        allow_contract: whether a change may pass that the previous version does not survive.
+        way: up or down, with at least one step.
+        allow_contract: whether a change may pass that the version that serves does not survive.
         only_kept: rehearse nothing, and judge by what was found before.
 
     Raises:
@@ -50,10 +55,12 @@ def pass_gate(gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_ke
     try:
         found = rehearse(gate.how, tool, way, only_kept=only_kept)
     except BatonError as error:
-        if gate.mode == REQUIRED:
+        if gate.required:
             raise
         return not_made(error)
-    if gate.mode == REQUIRED and found["made"]:
+    if gate.required and found["made"] and not way.up:
+        _refuse_loss(found, way)
+    if gate.required and found["made"]:
         _refuse(found, way, allow_contract=allow_contract, allow_review=gate.allow_review)
     return found
 
@@ -61,6 +68,13 @@ def pass_gate(gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_ke
 def _refuse(found: Found, way: Way, *, allow_contract: bool, allow_review: bool) -> None:
     marks = {one.revision: one.phase for one in way.steps}
     contract, review = (_told(found, level, marks) for level in (CONTRACT, REVIEW))
+    if contract and not way.up and not allow_contract:
+        raise BatonError(
+            found=f"{'; '.join(contract)}; measured in a rehearsal of the way down, nothing was changed",
+            expected="only changes that the version which serves survives, as long as it does",
+            fix="release a version that suits the schema instead; or allow it with allow_contract when that version no longer serves",
+            rehearsal=found,
+        )
     if contract and not allow_contract:
         raise BatonError(
             found=f"{'; '.join(contract)}; measured in a rehearsal, nothing was changed",
@@ -73,9 +87,25 @@ def _refuse(found: Found, way: Way, *, allow_contract: bool, allow_review: bool)
         raise BatonError(
             found=f"{'; '.join(review)}; measured in a rehearsal, nothing was changed",
             expected="only changes that need nobody's judgement",
-            fix="look whether the previous version can live with this, and then allow it with allow_review",
+            fix=f"look whether the {'previous version' if way.up else 'version that serves'} can live with this,"
+            " and then allow it with allow_review",
             rehearsal=found,
         )
+
+
+def _refuse_loss(found: Found, way: Way) -> None:
+    """Refuse a way down to a schema whose data is gone: what the way up removed, the way down makes anew, and empty."""
+    back = found["down"]
+    if back["reached"] and not back["loses"]:
+        return
+    lost = f"what was in {', '.join(back['loses'])} is gone since they were applied"
+    raise BatonError(
+        found=f"to {way}, {lost if back['loses'] else 'and what is gone since they were applied is not known: ' + back['why']};"
+        " measured in a rehearsal of the way down, nothing was changed",
+        expected="a way down that brings back all that an older version needs",
+        fix="restore a backup, or release a version that suits the schema",
+        rehearsal=found,
+    )
 
 
 def _told(found: Found, level: str, marks: typing.Mapping[str, str]) -> list[str]:

@@ -17,7 +17,8 @@ def report(found: typing.Mapping[str, typing.Any]) -> list[str]:
     """Return a line for each thing that matters: the changes, what statements do to tables in use, and the ways down and up again."""
     lines = [_change(one) for one in found["changes"]]
     lines += [_statement(one, found["tables"]) for one in found["statements"]]
-    return [*lines, *_down(found["down"]), *_again(found["again"])]
+    there, back = ("up", "down") if found.get("way", "up") == "up" else ("down", "up")
+    return [*lines, *_back(found["down"], back), *_again(found["again"], there)]
 
 
 def _change(one: typing.Mapping[str, typing.Any]) -> str:
@@ -49,26 +50,26 @@ def _bytes(size: float) -> str:
     return f"{size:.3g} {_UNITS[unit]}"
 
 
-def _down(down: typing.Mapping[str, typing.Any]) -> list[str]:
+def _back(down: typing.Mapping[str, typing.Any], back: str) -> list[str]:
     if not down["reached"]:
-        return [f"the way down was not gone: {down['why']}"]
+        return [f"the way {back} was not gone: {down['why']}"]
     lines = [
-        "the way down restores the schema"
+        f"the way {back} restores the schema"
         if down["restores"]
-        else f"the way down leaves another schema: {_some(down['differences'])}"
+        else f"the way {back} leaves another schema: {_some(down['differences'])}"
     ]
     if down["loses"]:
-        lines.append(f"the way down loses what is in {', '.join(down['loses'])}")
+        lines.append(f"the way {back} loses what is in {', '.join(down['loses'])}")
     return lines
 
 
-def _again(again: typing.Mapping[str, typing.Any]) -> list[str]:
+def _again(again: typing.Mapping[str, typing.Any], there: str) -> list[str]:
     if not again["reached"]:
-        return [f"the second way up was not gone: {again['why']}"]
+        return [f"the second way {there} was not gone: {again['why']}"]
     return (
-        ["the second way up leads to the same schema"]
+        [f"the second way {there} leads to the same schema"]
         if again["equal"]
-        else [f"the second way up leads to another schema: {_some(again['differences'])}"]
+        else [f"the second way {there} leads to another schema: {_some(again['differences'])}"]
     )
 
 

@@ -1,11 +1,11 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""Up, down and up again in a shadow, with the app's own tool as it is, and what was seen on the way."""
+"""There, back and there again in a shadow, with the app's own tool as it is, and what was seen on the way."""
 
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
@@ -24,16 +24,17 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import Event
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import Shadow
 
-__all__ = ["Seen", "passing_checks", "refuse_astray", "up_down_up"]
+__all__ = ["Seen", "passing_checks", "refuse_astray", "there_and_back"]
 
 _LOCK_WAIT = 10.0  # seconds; nobody else is there
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen: the schema before, after the way up, after the way down and after the second way up, and what happened in the first.
+    """What was seen: the schema before, after the way, after the way back and after the second way, and what happened in the first.
 
-    A state is None when it was not reached; then ``down`` or ``again`` says why.
+    The way is up, or, where what is applied is to be undone, down. A state is None when it was not reached; then ``down`` (the way back)
+    or ``again`` says why.
     """
 
     before: Catalog
@@ -66,17 +67,17 @@ def refuse_astray(
     )
 
 
-def up_down_up(tool: Tool, way: Way, shadow: Shadow, history: typing.Collection[str]) -> Seen:
+def there_and_back(tool: Tool, way: Way, shadow: Shadow, history: typing.Collection[str]) -> Seen:
     """Go ``way`` in the shadow, back, and once more.
 
     Args:
         tool: the app's tool in an environment that leads to the shadow.
-        way: up, as planned for the target.
+        way: up or down, as planned for the target.
         shadow: with nothing done in it yet.
         history: the tool's own tables.
 
     Raises:
-        BatonError: the tool finds another state there than in the target, or fails on its way up.
+        BatonError: the tool finds another state there than in the target, or fails on its way.
     """
     around = tool.surroundings
     with shadow.connect() as own, migration_lock(around.variables, around.url, wait=_LOCK_WAIT) as session:
@@ -85,18 +86,18 @@ def up_down_up(tool: Tool, way: Way, shadow: Shadow, history: typing.Collection[
         install(own, history)
         before = read_catalog(own, history)
         arm(own, on=True)
-        up_at = _up(tool, way, start, session)
+        there = _go(tool, way, start, session)
         arm(own, on=False)
         own_history = _own_tables(own, history)
         after = read_catalog(own, own_history)
         events = tuple(read_events(own))
         passing = passing_checks(own, before, after)
-        down_at, reason = _down(tool, way, start, up_at, session)
-        if down_at is None:
+        back_at, reason = _back(tool, way, start, there, session)
+        if back_at is None:
             return Seen(before, after, events, passing, down=reason)
         after_down = read_catalog(own, own_history)
         try:
-            _up(tool, way, down_at, session)
+            _go(tool, way, back_at, session)
         except BatonError as error:
             return Seen(before, after, events, passing, after_down, again=error.found)
         return Seen(before, after, events, passing, after_down, read_catalog(own, own_history))
@@ -106,15 +107,16 @@ def _own_tables(own: Connection, history: typing.Collection[str]) -> set[str]:
     """Return the tool's tables with those that it has just made, as in a database without migrations."""
     rows = own.execute(
         b"SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class AS c JOIN pg_namespace AS n"
-        b" ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relname = ANY (%s)",
-        [list(HISTORY)],
+        b" ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND (c.relname = ANY (%s) OR n.nspname || '.' || c.relname = ANY (%s))",
+        [list(HISTORY), list(HISTORY)],
     ).fetchall()
     return {*history, *(str(row[0]) for row in rows)}
 
 
 def _refuse_other_start(way: Way, start: Schema, history: typing.Collection[str]) -> None:
     same = set(start.current) == set(way.before.current)
-    if same and [one.revision for one in start.pending(way.targets)] == [one.revision for one in way.steps]:
+    steps = start.pending(way.targets) if way.up else start.above(way.targets[0])
+    if same and [one.revision for one in steps] == [one.revision for one in way.steps]:
         return
     raise BatonError(
         found=f"a shadow in which the tool finds the schema at {', '.join(start.current) or BASE}, in the target it is at"
@@ -124,10 +126,10 @@ def _refuse_other_start(way: Way, start: Schema, history: typing.Collection[str]
     )
 
 
-def _up(tool: Tool, way: Way, start: Schema, session: LockSession) -> Schema:
-    """Go up from ``start``, and return where that leads."""
-    here = Way(before=start, up=True, targets=way.targets, steps=way.steps, nothing=way.nothing)
-    ended = tool.up(here, session)
+def _go(tool: Tool, way: Way, start: Schema, session: LockSession) -> Schema:
+    """Go the way from ``start``, and return where that leads."""
+    here = replace(way, before=start)
+    ended = tool.up(here, session) if way.up else tool.down(here, session)
     left: list[Revision] = []
     if ended.returncode == 0:
         reached = tool.schema()
@@ -151,13 +153,13 @@ def _up(tool: Tool, way: Way, start: Schema, session: LockSession) -> Schema:
     )
 
 
-def _down(tool: Tool, way: Way, start: Schema, now: Schema, session: LockSession) -> tuple[Schema | None, str]:
-    """Go down to where it began; return where that leads, or None and why it was not possible."""
+def _back(tool: Tool, way: Way, start: Schema, now: Schema, session: LockSession) -> tuple[Schema | None, str]:
+    """Go back to where it began; return where that leads, or None and why it was not possible."""
     reason, back = _way_back(way, start, now)
     if reason:
         return None, reason
     try:
-        ended = tool.down(back, session)
+        ended = tool.up(back, session) if back.up else tool.down(back, session)
         if ended.returncode != 0:
             how = (
                 "did not end in time"
@@ -169,11 +171,17 @@ def _down(tool: Tool, way: Way, start: Schema, now: Schema, session: LockSession
     except BatonError as error:
         return None, error.found
     left = back.left(reached)
-    return (None, f"{', '.join(one.revision for one in left)} stayed applied") if left else (reached, "")
+    undone = "stayed away" if back.up else "stayed applied"
+    return (None, f"{', '.join(one.revision for one in left)} {undone}") if left else (reached, "")
 
 
 def _way_back(way: Way, start: Schema, now: Schema) -> tuple[str, Way]:
     """Return why there is no way back from ``now`` to ``start`` (nothing when there is one), and the way."""
+    if not way.up:
+        back = Way(before=now, up=True, targets=start.current, steps=way.steps[::-1], nothing="")
+        if [one.revision for one in now.pending(start.current)] != [one.revision for one in back.steps]:
+            return f"a way up to {', '.join(start.current)} would apply other migrations than these", back
+        return "", back
     target = start.current[-1] if start.current else BASE
     if start.done is not None:
         target = start.done[-1] if start.done else BASE

@@ -86,9 +86,12 @@ def make_shadow(server: Server, target: Target, schema: str, *, url: str, variab
             _run(session, ["DROP SCHEMA public"], "the shadow")
         _run(session, [schema], "the target's schema")
         session.execute(b"SET search_path = ''")
+        # The tool's tables may refer to each other, in whatever order they come.
+        session.execute(b"SET session_replication_role = replica")
         for table, rows in target.history.items():
             with session.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN".encode()) as copy:
                 copy.write(rows)
+        session.execute(b"RESET session_replication_role")
         for sequence, (last, called) in target.sequences.items():
             session.execute(b"SELECT setval(%s::regclass, %s, %s)", [sequence, last, called])
         _run(session, target.settings, "the settings of the target's roles")

@@ -39,8 +39,14 @@ HISTORY = (
     "_yoyo_migration",
     "_yoyo_version",
     "yoyo_lock",
+    "sqitch.changes",
+    "sqitch.dependencies",
+    "sqitch.events",
+    "sqitch.projects",
+    "sqitch.releases",
+    "sqitch.tags",
 )
-"""Names of the tables in which tools keep what they have applied, in whatever schema."""
+"""Names of the tables in which tools keep what they have applied, in whatever schema where none is named."""
 _DUMP_TIMEOUT = 300.0  # seconds
 _RANDOM = re.compile(r"^\\(un)?restrict .*\n?", re.MULTILINE)
 _ROLES = """

@@ -31,6 +31,7 @@ __all__ = [
     "PATH",
     "PORT",
     "RETRIES",
+    "REVISION_OR_NOTHING",
     "SECONDS",
     "SHA256_OR_NOTHING",
     "SOME_SECONDS",
@@ -212,6 +213,9 @@ FILE_OR_NOTHING = or_nothing(FILE)
 INSIDE_OR_NOTHING = or_nothing(INSIDE)
 VARIABLE_OR_NOTHING = or_nothing(VARIABLE)
 USER_OR_NOTHING = or_nothing(USER)
+REVISION_OR_NOTHING = like(
+    r"(-1|[A-Za-z0-9_@][A-Za-z0-9_.:+@-]{0,199})?", "the full identifier of a migration, base or -1"
+)
 STORE_KEY = like(r"[^\x00\r\n]+", "the name of a secret in the store")
 
 

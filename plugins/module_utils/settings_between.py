@@ -166,6 +166,8 @@ _OF_ONE_DRIVER = {
     "database_django_manage": "django",
     "database_knex_file": "knex",
     "database_knex_node": "knex",
+    "database_sqitch_program": "sqitch",
+    "database_sqitch_registry": "sqitch",
 }
 
 

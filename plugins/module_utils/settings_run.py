@@ -12,7 +12,7 @@ from ansible_collections.baton.release.plugins.module_utils.settings_types impor
 __all__ = ["Started", "complaints_of_run", "has_template"]
 
 _WHOLE = "the whole procedure, because each of its steps is a gate for the next one"
-_VERSIONS = {"release": "rollback_version", "rollback": "release_version"}
+_VERSIONS = {"release": "release_version", "rollback": "rollback_version", "migrate": "migrate_version"}
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ def _parts(started: Started) -> typing.Iterator[Complaint]:
 def _extra(
     started: Started, settings: typing.Collection[str], own: typing.Collection[str]
 ) -> typing.Iterator[Complaint]:
-    wrong = _VERSIONS.get(started.action, "")
-    if wrong in started.extra:
-        right = _VERSIONS["release" if wrong == "release_version" else "rollback"]
-        yield Complaint(
-            wrong, f"given to a {started.action}", f"{right}, if a version is named at all", f"give {right}"
-        )
+    right = _VERSIONS.get(started.action, "")
+    for wrong in sorted(set(_VERSIONS.values()) - {right}):
+        if wrong in started.extra:
+            yield Complaint(
+                wrong, f"given to a {started.action}", f"{right}, if a version is named at all", f"give {right}"
+            )
     for name in sorted(started.extra):
         if name in settings and has_template(started.extra[name]):
             expected = "the value itself, because whoever gives it may not be the one who wrote the inventory"

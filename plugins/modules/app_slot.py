@@ -29,6 +29,7 @@ options:
     description:
       - V(present) has the release of O(version) installed, and the slot given its environment and start script; whatever else ran in
         the slot is stopped.
+      - V(installed) has the release of O(version) installed, and touches no slot.
       - V(started) has the slot of V(present) running, its port open.
       - V(stopped) has nothing running in the slot; V(absent) removes the slot, though not the installed releases.
       - V(verified) marks the slot's release as proven under traffic, removes old releases beyond O(keep_releases), and with
@@ -36,7 +37,7 @@ options:
       - V(fenced) makes the host refuse older leases from now on, and V(gathered) does not even that; both only read the slots and the
         installed releases.
     type: str
-    choices: [present, started, stopped, absent, verified, fenced, gathered]
+    choices: [present, installed, started, stopped, absent, verified, fenced, gathered]
     default: present
   app_name:
     description: Name of the app.
@@ -47,22 +48,22 @@ options:
     type: path
     required: true
   slot:
-    description: The slot. Required except for O(state=fenced) and O(state=gathered).
+    description: The slot. Required except for O(state=installed), O(state=fenced) and O(state=gathered).
     type: str
     choices: [blue, green]
   version:
-    description: The version, required for O(state=present), O(state=started) and O(state=verified).
+    description: The version, required for O(state=present), O(state=installed), O(state=started) and O(state=verified).
     type: str
   artifact:
     description:
       - Where this host finds the artifact, a path or a file, http or https URL.
-      - Needed for O(state=present) while the release is not installed.
+      - Needed for O(state=present) and O(state=installed) while the release is not installed.
     type: str
   artifact_src:
     description: Path of the artifact on the controller, from where it is copied to this host if it is needed there.
     type: path
   sha256:
-    description: SHA-256 of the artifact, required for O(state=present).
+    description: SHA-256 of the artifact, required for O(state=present) and O(state=installed).
     type: str
   artifact_timeout:
     description: Seconds that the artifact's server may be silent.
@@ -169,6 +170,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils import app_slots
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced, newest_token
+from ansible_collections.baton.release.plugins.module_utils.releases import Releases
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     APP_NAME,
     FILE,
@@ -182,7 +184,7 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
 from ansible_collections.baton.release.plugins.module_utils.runtimes import RUNTIMES, runtime_of
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
 
-STATES = ["present", "started", "stopped", "absent", "verified", "fenced", "gathered"]
+STATES = ["present", "installed", "started", "stopped", "absent", "verified", "fenced", "gathered"]
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **FENCE_OPTIONS,
     "state": {"type": "str", "choices": STATES, "default": "present"},
@@ -208,6 +210,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 REQUIRED_IF = [
     ("state", "fenced", ["token"]),
     ("state", "present", ["slot", "version", "sha256", "port", "command"]),
+    ("state", "installed", ["version", "sha256"]),
     ("state", "started", ["slot", "version", "port", "command"]),
     ("state", "stopped", ["slot"]),
     ("state", "absent", ["slot"]),
@@ -238,6 +241,9 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     if params["state"] == "fenced":
         with fenced(params["state_dir"], params["token"], check_mode=check_mode):
             pass
+    elif params["state"] == "installed":
+        with fenced(params["state_dir"], params["token"], check_mode=check_mode):
+            result = {"changed": _install(Releases(app_root), params, check_mode=check_mode)}
     elif params["state"] != "gathered":
         with fenced(params["state_dir"], params["token"], check_mode=check_mode):
             result = _change(app_slots.Slot(_spec(params), runtime), params, check_mode=check_mode)
@@ -248,13 +254,15 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     }
 
 
+def _install(releases: Releases, params: dict[str, Any], *, check_mode: bool) -> bool:
+    source, sha256, timeout = params["artifact"] or "", params["sha256"], params["artifact_timeout"]
+    return releases.install(params["version"], source=source, sha256=sha256, timeout=timeout, check_mode=check_mode)
+
+
 def _change(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     state = params["state"]
     if state == "present":
-        source, sha256, timeout = params["artifact"] or "", params["sha256"], params["artifact_timeout"]
-        installed = slot.releases.install(
-            params["version"], source=source, sha256=sha256, timeout=timeout, check_mode=check_mode
-        )
+        installed = _install(slot.releases, params, check_mode=check_mode)
         return {"changed": slot.prepare(check_mode=check_mode) or installed}
     if state == "started":
         stopped = params["exclusive"] and slot.beside().stop(check_mode=check_mode)

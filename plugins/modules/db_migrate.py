@@ -39,21 +39,22 @@ attributes:
 options:
   driver:
     description:
-      - The app's migration tool, which the app brings along in its release tree (dbmate may be a program of the host).
+      - The app's migration tool, which the app brings along in its release tree (dbmate and Sqitch may be programs of the host).
       - V(alembic) and V(django) run under O(python), V(knex) under O(knex_node).
       - V(command) is for every other tool, by means of O(commands).
       - With V(django) a revision is C(app.name), and O(state=downgraded) undoes what was applied after it in any of the project's apps.
-        With V(knex) it is the name of a file, with V(dbmate) the number that the name of a file begins with.
+        With V(knex) it is the name of a file, with V(dbmate) the number that the name of a file begins with, with V(sqitch) the name of a
+        change (followed by C(@) and the beginning of its id, for what was reworked since).
     type: str
-    choices: [alembic, command, dbmate, django, knex]
+    choices: [alembic, command, dbmate, django, knex, sqitch]
     default: alembic
   state:
     description:
       - V(upgraded) applies everything up to O(revision).
-      - V(downgraded) undoes everything that was applied on top of O(revision).
+      - V(downgraded) undoes everything that was applied on top of O(revision), or all that O(keep) does not need.
       - V(gathered) only reads.
-      - V(rehearsed) rehearses what V(upgraded) would apply, and changes nothing but the rehearsal that is kept in O(state_dir).
-        It fails only when that is not possible, whatever O(rehearsal) is.
+      - V(rehearsed) rehearses what V(upgraded) would apply, or with O(way=down) what V(downgraded) would undo, and changes nothing but the
+        rehearsal that is kept in O(state_dir). It fails when that is not possible, and with O(rehearsal=required) also where that refuses.
     type: str
     choices: [upgraded, downgraded, gathered, rehearsed]
     default: upgraded
@@ -61,8 +62,19 @@ options:
     description:
       - Full identifier of the revision to reach.
       - For O(state=upgraded), the default is the only head of the tree; V(heads) means all of several heads.
-      - Required for O(state=downgraded), where V(base) means to undo everything, and V(-1) the last migration.
+      - For O(state=downgraded), where V(base) means to undo everything, and V(-1) the last migration, it or O(keep) is required.
     type: str
+  way:
+    description: Which way O(state=rehearsed) goes.
+    type: str
+    choices: [up, down]
+    default: up
+  keep:
+    description:
+      - Revisions that a version in use was made for, usually the RV(heads) of its own tree.
+      - O(state=downgraded) is refused when it would undo one of them, or what they build on. Without O(revision) it undoes all the others.
+    type: list
+    elements: str
   project_dir:
     description: The app's release tree on this host, in which C(alembic.ini), C(manage.py) or the C(knexfile) is.
     type: path
@@ -94,6 +106,14 @@ options:
     type: path
   dbmate_directory:
     description: Directory of the migrations in O(project_dir). By default V(db/migrations). Only for O(driver=dbmate).
+    type: str
+  sqitch_program:
+    description: Absolute path of Sqitch. By default C(sqitch) on the C(PATH) of this task. Only for O(driver=sqitch).
+    type: path
+  sqitch_registry:
+    description:
+      - The schema in which Sqitch keeps what it has applied. By default V(sqitch). Only for O(driver=sqitch).
+      - For a rehearsal the tables of another one have to be named in O(rehearsal_tables).
     type: str
   commands:
     description:
@@ -193,7 +213,7 @@ options:
       - Also run migrations whose file says that they are C(contract). The version that served before will not survive them.
       - >-
         It says so with C(phase = "contract") at module level (V(alembic), V(django)), with C(exports.phase = "contract") (V(knex)),
-        with the line C(-- phase: contract) (V(dbmate)), or in what C(status) prints (V(command)).
+        with the line C(-- phase: contract) (V(dbmate); V(sqitch), in the script that deploys), or in what C(status) prints (V(command)).
       - A file that says nothing is taken for C(expand), and reported with the phase V(unmarked).
     type: bool
     default: false
@@ -205,6 +225,8 @@ options:
       - V(report) says in RV(rehearsal) what was found, and that there was no rehearsal when there could be none.
       - V(required) also refuses a change that is measured as contract, unless O(allow_contract=true), whatever its file says, one that is
         measured as review, unless O(allow_review=true), and migrations that cannot be rehearsed.
+      - On the way down it is the version that serves now which has to survive. V(required) refuses there as well when data is gone that an
+        older version needs, because the way up removed it and the way down makes it anew, empty.
       - What was found is used again while the release tree, the schema and the tool's tables are the same. In check mode only that is used.
       - The tables are empty, so a migration that needs rows fails, and one that fails for certain rows does not.
     type: str
@@ -250,8 +272,8 @@ notes:
     written anew or locked, and says how large they are in the database.
   - A database at a revision that the tree does not know is ahead of it. With O(state=upgraded) that is reported in
     RV(ahead) and is no failure, with O(state=downgraded) it is refused.
-  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) refuses,
-    and V(alembic) cannot tell and does nothing.
+  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) and V(sqitch)
+    refuse, and V(alembic) cannot tell and does nothing.
 """
 
 EXAMPLES = r"""
@@ -440,12 +462,15 @@ rehearsal:
       type: dict
     down:
       description:
-        - Whether the way down was C(reached), C(restores) the schema exactly, or the C(differences).
+        - Whether the way back, which is the way down after one up, was C(reached), C(restores) the schema exactly, or the C(differences).
         - It C(loses) what is in these columns by then.
       type: dict
     again:
-      description: Whether the second way up was C(reached), and its outcome was C(equal) to that of the first, or the C(differences).
+      description: Whether the second time there was C(reached), and its outcome was C(equal) to that of the first, or the C(differences).
       type: dict
+    way:
+      description: Whether it went V(up) first, or V(down).
+      type: str
     server:
       description: Version of PostgreSQL that it was made with.
       type: int
@@ -507,6 +532,8 @@ RULES = {
     "knex_file": INSIDE,
     "dbmate_program": FILE,
     "dbmate_directory": INSIDE,
+    "sqitch_program": FILE,
+    "sqitch_registry": VARIABLE,
     "database_url_variable": VARIABLE,
     "lock_timeout": SECONDS,
     "timeout": SOME_SECONDS,
@@ -543,6 +570,8 @@ def main() -> None:
                 "default": "upgraded",
             },
             "revision": {"type": "str"},
+            "way": {"type": "str", "choices": ["up", "down"], "default": "up"},
+            "keep": {"type": "list", "elements": "str"},
             "project_dir": {"type": "path", "required": True},
             "python": {"type": "path"},
             "user": {"type": "str"},
@@ -552,6 +581,8 @@ def main() -> None:
             "knex_file": {"type": "str"},
             "dbmate_program": {"type": "path"},
             "dbmate_directory": {"type": "str"},
+            "sqitch_program": {"type": "path"},
+            "sqitch_registry": {"type": "str"},
             "commands": {"type": "dict", "options": {name: {"type": "list", "elements": "str"} for name in COMMANDS}},
             "environment": {"type": "dict", "default": {}},
             "env_files": {"type": "list", "elements": "path", "default": []},
@@ -568,7 +599,10 @@ def main() -> None:
             "rehearsal_tables": {"type": "list", "elements": "str", "default": []},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
         },
-        required_if=[("state", "downgraded", ["revision"])],
+        required_if=[
+            ("state", "downgraded", ["revision", "keep"], True),
+            ("way", "down", ["revision", "keep"], True),
+        ],
         supports_check_mode=True,
     )
     options = module.params
@@ -597,6 +631,8 @@ def main() -> None:
                 options["allow_contract"],
                 options["lock_timeout"],
                 options["ddl_lock_retries"],
+                tuple(options["keep"] or ()),
+                options["way"] == "down",
             ),
             gate=_gate(options, settings, check_mode=module.check_mode),
             likely=options["revisions"],

@@ -39,7 +39,7 @@ options:
       action:
         description: What the run does.
         type: str
-        choices: [release, rollback]
+        choices: [release, rollback, migrate]
       version:
         description: The version that the run brings to traffic.
         type: str
@@ -55,9 +55,10 @@ options:
       outcome:
         description:
           - V(verified) means that the version is live and was proven; V(reverted), that traffic went back; V(abandoned), that traffic never
-            moved; V(unknown), that it could not be told what is live; V(failed), that the version is live but not proven.
+            moved; V(unknown), that it could not be told what is live; V(failed), that the version is live but not proven;
+            V(migrated), that the schema was migrated and no traffic was to move.
         type: str
-        choices: [verified, reverted, abandoned, failed, unknown]
+        choices: [verified, reverted, abandoned, failed, unknown, migrated]
       detail:
         description: Why it ended so.
         type: str
@@ -72,6 +73,14 @@ options:
         type: str
       schema:
         description: The schema's revisions after the run.
+        type: list
+        elements: str
+      applied:
+        description: Revisions applied by the run.
+        type: list
+        elements: str
+      undone:
+        description: Revisions undone by the run.
         type: list
         elements: str
       contract:
@@ -131,17 +140,19 @@ from ansible_collections.baton.release.plugins.module_utils.rules import FILE, r
 
 TEXT = {"type": "str"}
 RECORD: dict[str, dict[str, Any]] = {
-    "action": {"type": "str", "choices": ["release", "rollback"]},
+    "action": {"type": "str", "choices": ["release", "rollback", "migrate"]},
     "version": TEXT,
     "from_version": TEXT,
     "slot": TEXT,
     "mode": TEXT,
-    "outcome": {"type": "str", "choices": ["verified", "reverted", "abandoned", "failed", "unknown"]},
+    "outcome": {"type": "str", "choices": ["verified", "reverted", "abandoned", "failed", "unknown", "migrated"]},
     "detail": TEXT,
     "owner": TEXT,
     "reason": TEXT,
     "sha256": TEXT,
     "schema": {"type": "list", "elements": "str"},
+    "applied": {"type": "list", "elements": "str"},
+    "undone": {"type": "list", "elements": "str"},
     "contract": {"type": "list", "elements": "str"},
 }
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_plan
-short_description: Decide what a release or a rollback has to do
+short_description: Decide what a release, a rollback or a migration has to do
 version_added: "1.0.0"
 author:
   - The baton.release founders (@baton-release)
@@ -24,16 +24,16 @@ attributes:
     support: none
 options:
   action:
-    description: What is wanted.
+    description: What is wanted. With V(migrate) no traffic moves, and the tree of a version on the migrator is what counts.
     type: str
-    choices: [release, rollback]
+    choices: [release, rollback, migrate]
     default: release
   app_name:
     description: Name of the app.
     type: str
     required: true
   version:
-    description: The version; for a rollback without one it is the version that was live before.
+    description: The version; for a rollback without one it is the version that was live before, for a migration the one that is live.
     type: str
     default: ""
   strategy:
@@ -98,6 +98,30 @@ options:
     description: Whether a rollback may go past a schema change that the version does not survive.
     type: bool
     default: false
+  migrate_action:
+    description:
+      - For O(action=migrate) what to do with the schema.
+      - V(status) reads it, and V(test) rehearses what is pending in a shadow of it. V(apply) and V(rollback) change it, for which every
+        load balancer and app host has to answer, and one version has to be live.
+    type: str
+    choices: [status, test, apply, rollback]
+    default: status
+  revision:
+    description: For O(action=migrate) the revision to go to; required for O(migrate_action=rollback).
+    type: str
+    default: ""
+  database:
+    description:
+      - Whether a rollback takes the schema back too. It is planned in two calls, with and without O(schema), because the first one says
+        which version it comes to.
+    type: bool
+    default: false
+  schema:
+    description:
+      - What has to be undone for that version, V(undone) as M(baton.release.db_migrate) returns it, and the revisions that it was made
+        for, V(keep).
+    type: dict
+    default: {}
   step_notes:
     description: What the text says of some steps, step to text; shown where the plan has the step.
     type: dict
@@ -125,7 +149,7 @@ plan:
   returned: success
   type: dict
 run:
-  description: The steps to run now; none in check mode.
+  description: The steps to run now under the lease; none in check mode, and none where nothing is changed.
   returned: success
   type: list
   elements: str

@@ -34,7 +34,7 @@ options:
   action:
     description: What is about to run.
     type: str
-    choices: [release, rollback]
+    choices: [release, rollback, migrate]
     default: release
   roles:
     description:

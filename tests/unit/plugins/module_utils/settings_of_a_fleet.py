@@ -37,6 +37,13 @@ EVERYWHERE: dict[str, Any] = {
     "plan_action": "release",
     "plan_migrator": "app1",
     "plan_version": "v1.2.0",
+    "plan_database": False,
+    "rollback_database": False,
+    "plan_migrate_action": "status",
+    "plan_revision": "",
+    "migrate_action": "status",
+    "migrate_version": "",
+    "migrate_revision": "",
 }
 
 

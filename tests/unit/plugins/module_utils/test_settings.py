@@ -46,6 +46,10 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("database_dbmate_directory", "/db", "database_dbmate_directory", "inside of the release"),
     ("database_django_manage", "../manage.py", "database_django_manage", "inside of the release"),
     ("database_django_database", "a b", "database_django_database", "or nothing"),
+    ("migrate_revision", "a b", "migrate_revision", "the full identifier of a migration, base or -1"),
+    ("migrate_action", "aply", "migrate_action", "did you mean apply?"),
+    ("migrate_version", "latest", "migrate_version", "never latest"),
+    ("database_revision", "--sql", "database_revision", "the full identifier of a migration"),
     ("database_run_as", "root; id", "database_run_as", "the name of a user of the system"),
     ("database_commands", {"status": []}, "database_commands.status", "at least one word"),
     ("database_commands", {"up": ["a\0b"]}, "database_commands.up[0]", "without NUL"),
@@ -169,7 +173,11 @@ def test_what_is_wrong_on_one_host_names_it() -> None:
 def test_the_plan_is_made_once_so_its_settings_are_the_same_everywhere(name: str) -> None:
     value: Any = {
         "database_migrate": False,
+        "migrate_action": "apply",
         "plan_action": "rollback",
+        "plan_database": True,
+        "rollback_database": True,
+        "plan_migrate_action": "test",
         "release_sha256": "0" * 64,
         "release_strategy": "rolling",
         "traffic_steps": [5],

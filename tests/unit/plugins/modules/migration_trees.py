@@ -195,6 +195,49 @@ class DbmateTree(TreeOfStatements):
         return f"{marked}-- migrate:up{how}\n{up};\n-- migrate:down\n{down}\n"
 
 
+class SqitchTree(Tree):
+    """An app with the plan and the scripts of Sqitch."""
+
+    driver = "sqitch"
+
+    def make(self) -> None:
+        (self.tree / "sqitch.conf").write_text("[core]\n\tengine = pg\n", encoding="utf-8")
+        self.plan: list[str] = []
+        for name in ("deploy", "revert"):
+            (self.tree / name).mkdir()
+
+    def options(self) -> Result:
+        return {"sqitch_program": str(migration_tools.sqitch())}
+
+    def revision(self, number: int) -> str:
+        return f"step{number}"
+
+    def path(self, number: int) -> Path:
+        return self.tree / "deploy" / f"step{number}.sql"
+
+    def add(self, number: int, up: str, down: str = "", *, phase: str = "", transaction: bool = True) -> None:
+        begin, commit = ("BEGIN;\n", "COMMIT;\n") if transaction else ("", "")
+        marked = f"-- phase: {phase}\n" if phase else ""
+        self.path(number).write_text(f"-- Deploy\n{marked}{begin}{up};\n{commit}", encoding="utf-8")
+        back = f"{down};\n" if down else ""
+        path = self.tree / "revert" / f"step{number}.sql"
+        path.write_text(f"-- Revert\n{begin}{back}{commit}", encoding="utf-8")
+        if self.revision(number) not in self.plan:
+            self.plan.append(self.revision(number))
+        self.write_plan()
+
+    def remove(self, number: int) -> None:
+        super().remove(number)
+        self.plan.remove(self.revision(number))
+        self.write_plan()
+
+    def write_plan(self) -> None:
+        """Write the plan with its changes in their order."""
+        lines = [f"{name} 2026-01-01T00:00:0{name[4:]}Z Ann <ann@example.com> # {name}" for name in self.plan]
+        head = "%syntax-version=1.0.0\n%project=shop\n\n"
+        (self.tree / "sqitch.plan").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+
+
 STATUS_JS = """
 const fs = require("fs"), path = require("path");
 const knex = require("knex")(require("./knexfile.js"));
@@ -246,7 +289,7 @@ class CommandTree(KnexTree):
         }
 
 
-TREES: dict[str, type[Tree]] = {one.driver: one for one in (DjangoTree, KnexTree, CommandTree, DbmateTree)}
+TREES: dict[str, type[Tree]] = {one.driver: one for one in (DjangoTree, KnexTree, CommandTree, DbmateTree, SqitchTree)}
 
 
 def names(migrations: list[dict[str, str]]) -> list[str]:

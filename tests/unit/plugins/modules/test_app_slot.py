@@ -156,6 +156,19 @@ def test_each_state_is_reached_once(host: Host) -> None:
     assert not (host.root / "shop" / "slots" / "blue").exists()
 
 
+def test_a_tree_alone_touches_no_slot(host: Host) -> None:
+    host.serve()
+    before = host.slot("gathered")
+    first = host.slot("installed", version="v7", check_mode=True)
+    assert (first["changed"], first["releases"]) == (True, before["releases"])
+    second = host.slot("installed", version="v7")
+    assert (second["changed"], second["slots"]) == (True, before["slots"])
+    assert second["releases"][0]["version"] == "v7"
+    assert not host.slot("installed", version="v7")["changed"]
+    with pytest.raises(BatonError, match="one version is one artifact"):
+        host.slot("installed", version="v7", sha256=host.artifact("v1")["sha256"])
+
+
 def test_a_change_of_one_slot_leaves_the_other_alone(host: Host) -> None:
     blue = host.serve("blue", "v1")
     host.serve("green", "v2")

@@ -378,3 +378,33 @@ def test_a_standby_is_named_as_what_it_is(app: App, run: Run, tmp_path: Path) ->
     with postgres_server(tmp_path, standby=True) as standby:
         app.url(standby.url(driver="+psycopg"))
         assert "a standby of the database postgres, which is read-only" in run(fails=True)["msg"]
+
+
+# --- what a version in use needs ---
+
+
+@pytest.mark.parametrize("keep", [["0002"], ["0003"], ["0001", "0003"]])
+def test_what_a_version_in_use_needs_is_not_undone(run: Run, keep: list[str]) -> None:
+    run()
+    refused = run(state="downgraded", revision="0001", keep=keep, fails=True)
+    assert "which a version in use needs; nothing was changed" in refused["msg"]
+    assert run(state="gathered")["current"] == ["0003"]
+    assert revisions(run(state="downgraded", revision="0002", keep=["0002"])["undone"]) == ["0003"]
+
+
+def test_what_the_tree_does_not_know_cannot_be_kept_by_it(run: Run) -> None:
+    run()
+    refused = run(state="downgraded", revision="0002", keep=["0007"], fails=True)
+    assert "0007, which a version in use needs and this tree does not know" in refused["msg"]
+
+
+def test_all_that_is_not_to_be_kept_is_undone(app: App, run: Run) -> None:
+    app.add("0002b", "0002", "beside", sql("SELECT 1"))
+    run(revision="heads")
+    refused = run(state="downgraded", keep=["0003"], fails=True)
+    assert "0002b beside 0003, not on top of it" in refused["msg"]
+    assert run(state="downgraded", fails=True)["msg"].startswith("state is downgraded but any of")
+    assert "nothing that is to be kept" in run(state="downgraded", keep=[], fails=True)["msg"]
+    done = run(state="downgraded", keep=["0002"])
+    assert (set(revisions(done["undone"])), done["current"]) == ({"0003", "0002b"}, ["0002"])
+    assert not run(state="downgraded", keep=["0002"])["changed"]

@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""What holds for every driver, with the real tools in a real PostgreSQL: Django, knex, dbmate, and commands of an app."""
+"""What holds for every driver, with the real tools in a real PostgreSQL: Django, knex, dbmate, Sqitch, and commands of an app."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_an_older_tree_undoes_nothing_that_it_does_not_know(app: Tree, run: Run)
     assert app.query("SELECT mail FROM users") == [(None,)]
 
 
-@pytest.mark.parametrize("app", ["dbmate", "knex", SLOW, SLOW_DJANGO], indirect=True)
+@pytest.mark.parametrize("app", ["dbmate", "knex", "sqitch", SLOW, SLOW_DJANGO], indirect=True)
 def test_contract_migrations_need_leave(app: Tree, run: Run) -> None:
     app.add(4, "ALTER TABLE users DROP name", phase="contract")
     for check in (False, True):
@@ -193,7 +193,7 @@ def test_contract_migrations_need_leave(app: Tree, run: Run) -> None:
     assert "with the phase 'contarct'" in (refused := run(fails=True)["msg"]) or "phase as one of" in refused
 
 
-@pytest.mark.parametrize("app", ["dbmate", SLOW, SLOW_DJANGO, SLOW_KNEX], indirect=True)
+@pytest.mark.parametrize("app", ["dbmate", "sqitch", SLOW, SLOW_DJANGO, SLOW_KNEX], indirect=True)
 def test_a_migration_waits_for_a_table_only_as_long_as_it_may(app: Tree, run: Run) -> None:
     run(revision=app.revision(2))
     with _psycopg.connect({}, app.server.url(app.database), application_name="test") as other:
@@ -205,7 +205,7 @@ def test_a_migration_waits_for_a_table_only_as_long_as_it_may(app: Tree, run: Ru
     assert "raise statement_timeout" in run(fails=True, statement_timeout="300ms")["msg"]
 
 
-@pytest.mark.parametrize("app", ["knex", SLOW_DJANGO], indirect=True)
+@pytest.mark.parametrize("app", ["knex", "sqitch", SLOW_DJANGO], indirect=True)
 def test_what_a_migration_without_a_transaction_left_behind_is_explained(app: Tree, run: Run) -> None:
     run()
     app.add(4, "CREATE TABLE half (id int); SELECT 1/0", transaction=False)
@@ -272,6 +272,8 @@ def test_a_hotfix_beside_what_a_newer_version_applied_is_applied(app: Tree, run:
         {"dbmate_program": "/x"},
         {"knex_file": "x"},
         {"knex_node": "/x"},
+        {"sqitch_program": "/x"},
+        {"sqitch_registry": "x"},
     ],
 )
 def test_an_option_of_another_driver_is_refused(run: Run, option: Result) -> None:

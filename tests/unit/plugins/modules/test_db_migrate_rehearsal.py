@@ -214,3 +214,63 @@ def test_a_large_schema_and_a_large_table(app: App, run: Run) -> None:
     told = run(app, state="rehearsed")["rehearsal"]
     assert told["tables"]["public.users"]["bytes"] > 20 << 20
     assert any("writes public.users" in line and "MB" in line for line in told["report"])
+
+
+# --- the way down, while what is applied serves ---
+
+CHECK = ("ALTER TABLE users ADD CONSTRAINT named CHECK (name <> '')", "ALTER TABLE users DROP CONSTRAINT named")
+
+
+def test_a_way_down_that_who_serves_survives_passes(app: App, run: Run) -> None:
+    app.add("0004", "0003", "named", sql(CHECK[0]), down=sql(CHECK[1]), header='phase = "contract"')
+    run(app, allow_contract=True)
+    before = dump(app)
+    asked: Result = {"rehearsal": "required", "revision": "0003"}
+    refused = run(app, state="rehearsed", way="down", **asked, fails=True)
+    assert "review: constraint public.users.named was dropped" in refused["msg"]
+    assert "whether the version that serves can live with this" in refused["msg"]
+    told = run(app, state="rehearsed", way="down", **asked, allow_review=True)["rehearsal"]
+    assert (told["way"], told["level"], told["down"]["restores"], told["down"]["loses"]) == ("down", "review", True, [])
+    assert "the way up restores the schema" in told["report"]
+    assert "the second way down leads to the same schema" in told["report"]
+    assert dump(app) == before
+    done = run(app, state="downgraded", keep=["0003"], rehearsal="required", allow_review=True)
+    assert [(one["revision"], one["phase"]) for one in done["undone"]] == [("0004", "contract")]
+    assert (done["current"], done["rehearsal"]["cached"]) == (["0003"], True)
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "said"),
+    [
+        pytest.param(
+            "ALTER TABLE users DROP mail",
+            "ALTER TABLE users ADD mail text",
+            "what was in public.users.mail is gone since they were applied",
+            id="data that is gone",
+        ),
+        pytest.param(
+            "ALTER TABLE users RENAME mail TO post",
+            "ALTER TABLE users RENAME post TO mail",
+            "contract: column public.users.post",
+            id="a name that who serves needs",
+        ),
+        pytest.param(
+            "ALTER TABLE users ADD born date",
+            "ALTER TABLE users DROP born",
+            "contract: column public.users.born was dropped",
+            id="a column that who serves needs",
+        ),
+    ],
+)
+def test_a_way_down_that_who_serves_or_who_comes_does_not_survive_is_refused(
+    app: App, run: Run, up: str, down: str, said: str
+) -> None:
+    app.add("0004", "0003", "more", sql(up), down=sql(down), header='phase = "contract"')
+    run(app, allow_contract=True)
+    before = dump(app)
+    ways: tuple[Result, ...] = ({"state": "rehearsed", "way": "down"}, {"state": "downgraded"})
+    for asked in ways:
+        refused = run(app, **asked, keep=["0003"], rehearsal="required", fails=True)
+        assert said in refused["msg"]
+        assert "measured in a rehearsal of the way down, nothing was changed" in refused["msg"]
+    assert dump(app) == before
