@@ -46,7 +46,7 @@ class Controller:
             variables: extra variables of the run.
             at: the run tells when it comes to this task, and is held before it.
             in_worker: it tells when the task's first worker starts instead, and is not held.
-            as_a_whole: all processes are to be found by the run's mark, which a fork of the warm Python would not carry.
+            as_a_whole: modules come about as elsewhere, so that all processes are found by the run's mark, and workers before they start one.
         """
         self.run = uuid.uuid4().hex
         self._directory = shop.root / "controllers" / self.run
@@ -60,10 +60,17 @@ class Controller:
             "BATON_SABOTAGE_NTH": str(at.nth),
             "BATON_SABOTAGE_AT": "task" if self._holds else "worker",
             "BATON_RECORDING": str(self._directory / "recording.jsonl"),
+            "BATON_STARTED": str(self._directory / "started"),
             processes.MARK: self.run,
-            **({"BATON_TEST_WARM": ""} if as_a_whole else {}),
+            **({"BATON_TEST_WARM": "", "BATON_TEST_MODULES": ""} if as_a_whole else {}),
         }
         self._variables = shop.variables(self._directory / "tasks.jsonl", **disturbance)
+
+    @property
+    def started(self) -> list[str]:
+        """The host of each module that was started, in their order."""
+        path = self._directory / "started"
+        return path.read_text().split() if path.exists() else []
 
     def __enter__(self) -> Self:
         """Start the run."""
