@@ -46,7 +46,7 @@ class Controller:
             variables: extra variables of the run.
             at: the run tells when it comes to this task, and is held before it.
             in_worker: it tells when the task's first worker starts instead, and is not held.
-            as_a_whole: modules come about as elsewhere, so that all processes are found by the run's mark, and workers before they start one.
+            as_a_whole: modules come about as elsewhere: all processes bear the run's mark, and workers are there before their modules.
         """
         self.run = uuid.uuid4().hex
         self._directory = shop.root / "controllers" / self.run
