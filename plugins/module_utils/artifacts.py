@@ -80,7 +80,7 @@ def _open(source: str, timeout: float) -> typing.BinaryIO:
             return Path(path).open("rb")
         if scheme in ("http", "https"):
             # Only here: it takes as long to load as all else that a host is asked for in a release, a dozen times.
-            from ansible.module_utils.urls import open_url  # noqa: PLC0415
+            from ansible.module_utils.urls import open_url  # noqa: PLC0415 - see above
 
             return typing.cast(typing.BinaryIO, open_url(source, timeout=timeout))
     except (OSError, ValueError) as error:
