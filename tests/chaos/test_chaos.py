@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 
@@ -14,9 +15,9 @@ from tests.chaos import strike
 from tests.chaos.oracle import examine
 from tests.chaos.recording import Occurrence, first
 from tests.chaos.scene import Scene
-from tests.chaos.seed import SEED
 from tests.chaos.strike import DEATHS, MOMENTS, WAYS, Moment, Way
 
+SEED = int(os.environ.get("BATON_CHAOS_SEED", "1"))
 DANGEROUS = (
     ("release", "Take the lease"),
     ("release", "Fence off older runs, and see under the fence that the plan is still true"),
