@@ -21,7 +21,7 @@ POLL_SECONDS = 0.002
 
 
 def orphaned(shop: Scene, version: str, task: Occurrence) -> Controller:
-    """Release ``version`` up to the task, pause each of its workers as soon as there is one, kill the rest."""
+    """Release ``version`` up to the task, pause each of its workers as soon as there is one, kill the rest; return what died."""
     release = Controller(shop, "release", {"release_version": version}, at=task, in_worker=True)
     with release as controller:
         assert controller.reached(REACHED_SECONDS), controller.played().output
