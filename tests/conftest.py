@@ -15,7 +15,8 @@ if typing.TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes a directory of its own in it
-ENOUGH_BYTES = 12 << 30
+ENOUGH_BYTES = 8 << 30
+"""Twice and more of what the tests of the playbooks were seen to take."""
 
 
 def pytest_configure() -> None:

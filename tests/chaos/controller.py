@@ -36,7 +36,7 @@ class Controller:
         *,
         at: Occurrence,
         in_worker: bool = False,
-        as_a_whole: bool = True,
+        warm: bool = False,
     ) -> None:
         """Say where the run tells that it has come there.
 
@@ -46,7 +46,7 @@ class Controller:
             variables: extra variables of the run.
             at: the run tells when it comes to this task, and is held before it.
             in_worker: it tells when the task's first worker starts instead, and is not held.
-            as_a_whole: all processes are to be found by the run's mark, which a fork of the warm Python would not carry.
+            warm: its modules are forks of the warm Python, quickly made, and do not bear the run's mark.
         """
         self.run = uuid.uuid4().hex
         self._directory = shop.root / "controllers" / self.run
@@ -60,10 +60,17 @@ class Controller:
             "BATON_SABOTAGE_NTH": str(at.nth),
             "BATON_SABOTAGE_AT": "task" if self._holds else "worker",
             "BATON_RECORDING": str(self._directory / "recording.jsonl"),
+            "BATON_STARTED": str(self._directory / "started"),
             processes.MARK: self.run,
-            **({"BATON_TEST_WARM": ""} if as_a_whole else {}),
+            **({} if warm else {"BATON_TEST_WARM": "", "BATON_TEST_MODULES": ""}),
         }
         self._variables = shop.variables(self._directory / "tasks.jsonl", **disturbance)
+
+    @property
+    def started(self) -> list[str]:
+        """The host of each module that was started, in their order."""
+        path = self._directory / "started"
+        return path.read_text().split() if path.exists() else []
 
     def __enter__(self) -> Self:
         """Start the run."""

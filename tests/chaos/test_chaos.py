@@ -32,8 +32,8 @@ DANGEROUS = (
     ("release of a bad version", "Switch back, from whatever is live"),
 )
 ANY = ("rolling release, with surge",)
-CHOSEN = 3
-"""So many of the dangerous ones, each of which takes about half a minute."""
+CHOSEN = 2
+"""So many of the dangerous ones, each of which takes a minute or two."""
 Tasks = Callable[[str], list[Occurrence]]
 
 

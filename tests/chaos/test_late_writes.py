@@ -20,8 +20,8 @@ ENDS_SECONDS = 120.0
 POLL_SECONDS = 0.002
 
 
-def orphaned(shop: Scene, version: str, task: Occurrence) -> str:
-    """Release ``version`` up to the task, pause each of its workers as soon as there is one, kill the rest; return the run."""
+def orphaned(shop: Scene, version: str, task: Occurrence) -> Controller:
+    """Release ``version`` up to the task, pause each of its workers as soon as there is one, kill the rest; return what died."""
     release = Controller(shop, "release", {"release_version": version}, at=task, in_worker=True)
     with release as controller:
         assert controller.reached(REACHED_SECONDS), controller.played().output
@@ -38,19 +38,18 @@ def orphaned(shop: Scene, version: str, task: Occurrence) -> str:
         controller.send(signal.SIGKILL, group=True)
         assert controller.ended(REACHED_SECONDS) == -signal.SIGKILL
     assert paused <= set(processes.of_run(controller.run))
-    return controller.run
+    return controller
 
 
-def go_on(run: str) -> int:
-    """Let the paused workers of the run go on to their end; return how many modules they still ran."""
-    workers, modules = set(processes.of_run(run)), set[int]()
-    processes.send(workers, signal.SIGCONT)
+def go_on(controller: Controller) -> int:
+    """Let the paused workers of the dead controller go on to their end; return how many modules they still started."""
+    already = len(controller.started)
+    processes.send(processes.of_run(controller.run), signal.SIGCONT)
     deadline = time.monotonic() + ENDS_SECONDS
-    while living := set(processes.of_run(run)):
-        modules |= {pid for pid in living - workers if processes.parent(pid) in workers}
+    while processes.of_run(controller.run):
         assert time.monotonic() < deadline
         time.sleep(POLL_SECONDS)
-    return len(modules)
+    return len(controller.started) - already
 
 
 def test_a_late_installation_changes_nothing(shop: Scene, tasks: Tasks) -> None:
@@ -59,12 +58,12 @@ def test_a_late_installation_changes_nothing(shop: Scene, tasks: Tasks) -> None:
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("late"))
         witness.wait_until_flowing()
-        run = orphaned(shop, late, task)
-        stack.callback(processes.end, run)
+        dead = orphaned(shop, late, task)
+        stack.callback(processes.end, dead.run)
         played = shop.release(version)
         assert played.code == 0, played.output
         before, pids = shop.snapshot(), shop.pids()
-        assert go_on(run) >= 1
+        assert go_on(dead) >= 1
         assert (shop.snapshot(), shop.pids()) == (before, pids)
         ledger = witness.stop()
     assert judge(ledger).ok, judge(ledger).reasons
@@ -78,15 +77,15 @@ def test_a_late_switch_changes_nothing_although_the_slot_it_expects_is_live_agai
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("late"))
         witness.wait_until_flowing()
-        run = orphaned(shop, late, task)
-        stack.callback(processes.end, run)
+        dead = orphaned(shop, late, task)
+        stack.callback(processes.end, dead.run)
         again = shop.release(late)
         assert again.code == 0, again.output
         back = shop.play("rollback")
         assert back.code == 0, back.output
         assert (shop.live(), shop.served()["version"]) == (live, served)
         before = shop.snapshot()
-        assert go_on(run) >= 1
+        assert go_on(dead) >= 1
         assert shop.snapshot() == before
         assert (shop.live(), shop.served()["version"]) == (live, served)
         ledger = witness.stop()
@@ -105,12 +104,12 @@ def test_a_late_installation_does_not_stop_the_slot_that_a_rollback_has_just_mad
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("late"))
         witness.wait_until_flowing()
-        run = orphaned(shop, late, install)
-        stack.callback(processes.end, run)
+        dead = orphaned(shop, late, install)
+        stack.callback(processes.end, dead.run)
         rollback = stack.enter_context(Controller(shop, "rollback", {"rollback_version": version}, at=verify))
         assert rollback.reached(REACHED_SECONDS), rollback.played().output
         assert shop.served()["version"] == version
-        assert go_on(run) >= 1
+        assert go_on(dead) >= 1
         rollback.go_on()
         assert rollback.ended(REACHED_SECONDS) == 0, rollback.played().output
         ledger = witness.stop()
@@ -120,8 +119,8 @@ def test_a_late_installation_does_not_stop_the_slot_that_a_rollback_has_just_mad
 
 def test_a_lease_that_a_late_worker_took_for_a_dead_controller_holds_nobody_up(shop: Scene, tasks: Tasks) -> None:
     version = shop.prepare(named("release"))
-    run = orphaned(shop, version, first(tasks("release"), "Take the lease"))
-    assert go_on(run) <= 1
+    dead = orphaned(shop, version, first(tasks("release"), "Take the lease"))
+    assert go_on(dead) <= 1
     played = shop.release(version)
     assert played.code == 0, played.output
     assert shop.served()["version"] == version

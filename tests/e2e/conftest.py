@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def started(root: Path, artifacts: Path) -> Environment:
     environment = Environment(root)
     (root / "artifacts").mkdir()
     for artifact in artifacts.iterdir():
-        (root / "artifacts" / artifact.name).hardlink_to(artifact)
+        shutil.copy(artifact, root / "artifacts")
     environment.must("embedded_up")
     return environment
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import fnmatch
 import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tarfile
 import time
 import urllib.request
+import xmlrpc.client
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 import psycopg
 
+from tests.e2e import versions
 from tests.speed import CHEAPER, warm
 from tests.witness.process import Witness
 
@@ -30,8 +32,7 @@ SETTINGS = {"watch_seconds": 1, "watch_slice_seconds": 1, "watch_probe_rate": 40
 PLAYBOOK_SECONDS = 600
 """After this long a playbook hangs. A busy machine of two cores needed more than 180 for a rolling update."""
 WITNESS_SECONDS = 900.0
-PATIENCE_SECONDS = 60.0
-"""Of the users: where two workers' playbooks share two cores, slow is not lost."""
+"""Longer than any procedure under traffic takes on a busy machine."""
 # Logs, the database's own files, what the tests themselves bring along, and locks that hold nothing.
 NOISE = (
     "*.log",
@@ -45,7 +46,6 @@ NOISE = (
     "postgres",
     "severed",
     "tasks.jsonl",
-    "trees",
     "vendor",
 )
 _NOISY = re.compile("|".join(map(fnmatch.translate, NOISE)))
@@ -200,13 +200,25 @@ class Environment:
 
     def pids(self) -> dict[str, int]:
         """Return the pid of each program of every host, from the hosts' own supervisords."""
-        pids = {}
-        for host in (*APP_HOSTS, "lb1", "db1"):
-            for line in self.supervisorctl(host, "status").splitlines():
-                found = re.match(r"(\S+)\s+RUNNING\s+pid (\d+)", line)
-                if found:
-                    pids[f"{host}/{found[1]}"] = int(found[2])
-        return pids
+        return {
+            f"{host}/{program['name']}": program["pid"]
+            for host in (*APP_HOSTS, "lb1", "db1")
+            for program in self._programs(host)
+            if program["statename"] == "RUNNING"
+        }
+
+    def _programs(self, host: str) -> list[dict[str, Any]]:
+        """Ask a host's supervisord what it runs; nothing, where none answers."""
+        config = configparser.RawConfigParser()
+        config.read(self.host(host) / "supervisor" / "supervisord.conf")
+        if not config.has_section("supervisorctl"):
+            return []
+        control = config["supervisorctl"]
+        address = control["serverurl"].replace("//", f"//{control['username']}:{control['password']}@")
+        with contextlib.suppress(OSError), xmlrpc.client.ServerProxy(address) as supervisord:
+            programs: Any = supervisord.supervisor.getAllProcessInfo()
+            return list(programs)
+        return []
 
     def supervisorctl(self, host: str, *arguments: str) -> str:
         """Ask a host's supervisord, as a person would."""
@@ -223,10 +235,12 @@ class Environment:
         for path in self.severed.iterdir():
             path.unlink()
 
-    def witness(self, name: str, *, rate: float = 40, paths: Sequence[str] = ("/", "/products")) -> Witness:
+    def witness(
+        self, name: str, *, rate: float = 40, paths: Sequence[str] = ("/", "/products"), timeout: float = 5
+    ) -> Witness:
         """Return a client that writes down every request; to be used as a context manager."""
         ledger = self.root / "ledgers" / f"{name}-{time.time_ns()}.jsonl"
-        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, paths=paths, timeout=PATIENCE_SECONDS)
+        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, paths=paths, timeout=timeout)
 
     def new_version(self, *, edits: dict[str, str] | None = None, like: str = "v1.1.0") -> str:
         """Make the artifact of a version that was never released, and return its name.
@@ -237,23 +251,7 @@ class Environment:
         """
         self._versions += 1
         version = f"v9.0.{self._versions}"
-        tree = self.root / "trees" / version
-        with tarfile.open(self.root / "artifacts" / f"shop-{like}.tar.gz") as archive:
-            archive.extractall(tree, filter="data")  # of our own build
-        marker = tree / "shop" / "__init__.py"
-        marker.write_text(marker.read_text().replace(like, version))
-        for path, text in {"shop/__init__.py": "", **(edits or {})}.items():
-            with (tree / path).open("a") as stream:
-                stream.write(text)
-            # The build compiles without a check against the source, so what was edited must lose its compiled form.
-            for compiled in (tree / path).parent.glob(f"__pycache__/{Path(path).stem}.*"):
-                compiled.unlink()
-        artifact = self.root / "artifacts" / f"shop-{version}.tar.gz"
-        with tarfile.open(artifact, "w:gz", compresslevel=1) as archive:
-            archive.add(tree, arcname=".")
-        shutil.rmtree(tree)
-        sha256 = hashlib.sha256(artifact.read_bytes()).hexdigest()
-        artifact.with_name(f"shop-{version}.json").write_text(json.dumps({"sha256": sha256}))
+        versions.make(self.root / "artifacts", version, like=like, edits=edits or {})
         return version
 
     def snapshot(self) -> dict[str, str]:

@@ -68,6 +68,7 @@ class Bench:
         self.directory.mkdir(exist_ok=True)
         self.temporary.mkdir(exist_ok=True)
         inputs = {
+            "ansible_connection": "severable",
             "app_name": "greeter",
             "release_version": version,
             "build_repository": str(self.repository),
@@ -86,14 +87,7 @@ class Bench:
             **{name: value for name, value in os.environ.items() if name.startswith("PIP_")},
             **warmly(self.directory),
         }
-        connection = {"ansible_connection": "severable"}
-        command = [
-            str(ANSIBLE_PLAYBOOK),
-            str(PLAYBOOK),
-            "--extra-vars",
-            json.dumps({**inputs, **connection}),
-            *arguments,
-        ]
+        command = [str(ANSIBLE_PLAYBOOK), str(PLAYBOOK), "--extra-vars", json.dumps(inputs), *arguments]
         ended = subprocess.run(
             command,
             cwd=ROOT,

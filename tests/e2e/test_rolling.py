@@ -28,9 +28,9 @@ DIES_ON_APP3 = "\nimport os\nif os.environ.get('BATON_INSTANCE') == 'app3':\n   
 @contextmanager
 def at_least(servers: int, shop: Environment, name: str, *, rate: int = A_FEW) -> Iterator[None]:
     """Have no request lost, and never fewer than ``servers`` in rotation and ready."""
-    # Of the workers of a test run one at a time, and without a query to the database for each: two cores answer no more beside playbooks.
+    # Of the workers of a test run one at a time, and each fourth request a query to the database: two cores do no more beside playbooks.
     alone = locked(shop.root.parents[1] / "full-rate.lock") if rate == RATE else nullcontext()
-    paths = ("/",) if rate == RATE else ("/", "/products")
+    paths = ("/", "/", "/", "/products") if rate == RATE else ("/", "/products")
     with alone, shop.witness(name, rate=rate, paths=paths) as witness, Capacity(shop) as capacity:
         witness.wait_until_flowing()
         yield

@@ -9,6 +9,7 @@ name: severable
 short_description: A local connection that a test can cut
 description:
   - Runs on this machine, as the connection V(local) does, unless a file named after the host lies in the directory E(BATON_SEVERED).
+  - Appends the name of the host to the file E(BATON_STARTED) for each module that is started there.
   - With the address of a warm Python in E(BATON_TEST_WARM), modules run as forks of it.
 options:
   severable_host:
@@ -42,6 +43,9 @@ class Connection(Local):  # type: ignore[misc]  # ansible-core ships no types
         """Run the command, or find the host unreachable."""
         if (Path(os.environ["BATON_SEVERED"]) / str(self.get_option("severable_host"))).exists():
             raise AnsibleConnectionFailure("the test has cut this connection")
+        if "BATON_STARTED" in os.environ and in_data:
+            with Path(os.environ["BATON_STARTED"]).open("a") as stream:
+                stream.write(f"{self.get_option('severable_host')}\n")
         warm = os.environ.get("BATON_TEST_WARM")
         if warm and in_data and cmd == shlex.join(["/bin/sh", "-c", f"{sys.executable} && sleep 0"]):
             return _warmly(warm, in_data)

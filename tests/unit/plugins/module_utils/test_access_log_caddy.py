@@ -107,5 +107,5 @@ def test_reasons_are_not_remembered_for_ever(tmp_path: Path) -> None:
 
 
 def test_a_missing_log_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(BatonError, match=r"no readable access log at .*'logs'"):
+    with pytest.raises(BatonError, match=r"no readable log at .*'logs'"):
         CaddyAccessLog(tmp_path / "none", cursor=None, match={}, own_agent=AGENT)
