@@ -162,7 +162,8 @@ class Scene(Environment):
         """Run the procedure until the strike kills it."""
         middle, task = strike.moment == "middle", strike.occurrence
         arguments = self.arguments(procedure, goal)
-        with Controller(self, procedure.playbook, arguments, at=task, in_worker=middle) as controller:
+        # Held before a task, no module is under way that could live on, so they may be the quick ones.
+        with Controller(self, procedure.playbook, arguments, at=task, in_worker=middle, warm=not middle) as controller:
             reached = controller.reached(START_SECONDS)
             time.sleep(strike.delay if middle and reached else 0)
             controller.send(strike.death.signal, group=strike.death.to_group)

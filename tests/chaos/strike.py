@@ -87,8 +87,8 @@ def one(procedure: str, occurrence: Occurrence, death: Death, moment: Moment, wa
 def dealt(strikes: Sequence[Strike], *, seed: int) -> list[Strike]:
     """Return the strikes in an order of which a beginning of any length is spread over all tasks.
 
-    Task after task has its turn, then all of them again. Tasks of the controller alone come after all others: the targets are then as
-    before or after one of those.
+    Task after task has its turn, then all of them again. Tasks of the controller alone, and those that every host skipped, come after
+    all others: the targets are then as before or after one of those.
     """
     of_task: dict[tuple[str, str], list[Strike]] = {}
     for strike in strikes:
@@ -97,5 +97,5 @@ def dealt(strikes: Sequence[Strike], *, seed: int) -> list[Strike]:
     for (procedure, task), own in of_task.items():
         chance = random.Random(f"{seed} {procedure} {task}")  # noqa: S311  # no secret
         for turn, strike in enumerate(chance.sample(own, len(own))):
-            turns.append((not strike.occurrence.remote, turn, chance.random(), strike))
+            turns.append((not (strike.occurrence.remote and strike.occurrence.hosts), turn, chance.random(), strike))
     return [strike for *_, strike in sorted(turns, key=lambda one: one[:3])]

@@ -9,6 +9,7 @@ TASKS = [
     Occurrence(name, 1, "lb_switch", ("lb1",) if remote else (), 1.0, remote=remote)
     for name, remote in (("Stage", True), ("Say so", False), ("Switch", True))
 ]
+SKIPPED = Occurrence("Put back", 1, "lb_switch", (), 0.0, remote=True)
 EACH = len(MOMENTS) * len(DEATHS) * len(WAYS)
 
 
@@ -28,6 +29,12 @@ def test_tasks_of_the_controller_alone_come_last() -> None:
     strikes = order(1)
     assert not any(strike.occurrence.remote for strike in strikes[4 * EACH :])
     assert all(strike.occurrence.remote for strike in strikes[: 4 * EACH])
+
+
+def test_what_every_host_skipped_does_not_come_before_what_does_something() -> None:
+    for seed in range(20):
+        strikes = dealt([*every("release", [SKIPPED, *TASKS], seed=seed)], seed=seed)
+        assert {strike.occurrence.task for strike in strikes[: 2 * EACH]} == {"Stage", "Switch"}
 
 
 def test_none_is_lost_and_a_seed_has_one_order() -> None:
