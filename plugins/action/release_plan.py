@@ -133,7 +133,9 @@ def _rollback(observed: Observed, arguments: dict[str, Any], sha256: str, rollou
     plan = undoing(plan, observed, arguments["migrator"])
     if not schema:
         return plan
-    return plan_undo(plan, observed, Undoable(schema["keep"], schema["undone"]), past_contract=past_contract)
+    return plan_undo(
+        plan, observed, Undoable(schema["keep"], schema["undone"], schema["missing"]), past_contract=past_contract
+    )
 
 
 def _refuse_steps(asked: bool) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing
 
+from ansible_collections.baton.release.plugins.module_utils.history import with_changes
 from ansible_collections.baton.release.plugins.module_utils.observed import Observed
 
 __all__ = ["observed_from"]
@@ -15,10 +16,13 @@ Results = typing.Mapping[str, typing.Mapping[str, typing.Any]]
 
 def observed_from(balancers: Results, hosts: Results, journal: typing.Mapping[str, typing.Any]) -> Observed:
     """Return what was found; a result that lacks what was asked for is a host that is lost, with the reason."""
+    found = {name: _answer(one, "slots") for name, one in hosts.items()}
     return Observed(
         balancers={name: _answer(one, "live") for name, one in balancers.items()},
-        hosts={name: _answer(one, "slots") for name, one in hosts.items()},
-        journal=_answer(journal, "runs"),
+        hosts=found,
+        journal=with_changes(
+            _answer(journal, "runs"), [change for host in found.values() for change in host.get("schema_changes", ())]
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
-__all__ = ["locked", "read_json", "read_text", "write_atomically", "write_json"]
+__all__ = ["append_line", "locked", "read_json", "read_text", "write_atomically", "write_json"]
 
 
 def read_text(path: Path) -> str | None:
@@ -84,6 +84,31 @@ def _replace(path: Path, text: str, mode: int) -> None:
 def write_json(path: Path, value: typing.Mapping[str, typing.Any], *, mode: int = 0o644) -> None:
     """Replace ``path`` by the JSON object ``value``, atomically."""
     write_atomically(path, json.dumps(value, indent=2, sort_keys=True) + "\n", mode=mode)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append ``line`` to ``path``, flushed to the disk; a line that a power cut has torn before does not swallow it.
+
+    Raises:
+        BatonError: the disk is full, or the permissions do not suffice.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(("\n" if _torn(path) else "") + line + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise _unusable(path, "written", error) from error
+
+
+def _torn(path: Path) -> bool:
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if not size:
+            return False
+        stream.seek(size - 1)
+        return stream.read(1) != b"\n"
 
 
 @contextlib.contextmanager

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import typing
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.files import locked, read_text
+from ansible_collections.baton.release.plugins.module_utils.files import append_line, locked, read_text
 
 __all__ = ["append", "fold", "read"]
 
@@ -31,12 +30,7 @@ def append(state_dir: str | Path, event: typing.Mapping[str, typing.Any], *, che
         events = read(state_dir)
         if _known(events, event):
             return False
-        line = json.dumps({**event, "at": time.time()}, sort_keys=True)
-        with path.open("a", encoding="utf-8") as stream:
-            # A line torn by a power cut must not swallow the next one.
-            stream.write(("\n" if _torn(path) else "") + line + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(path, json.dumps({**event, "at": time.time()}, sort_keys=True))
     return True
 
 
@@ -87,12 +81,3 @@ def fold(events: typing.Iterable[Event]) -> list[Event]:
 
 def _known(events: typing.Iterable[Event], event: typing.Mapping[str, typing.Any]) -> bool:
     return any((known["token"], known["event"]) == (event["token"], event["event"]) for known in events)
-
-
-def _torn(path: Path) -> bool:
-    with path.open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        if not size:
-            return False
-        stream.seek(size - 1)
-        return stream.read(1) != b"\n"

@@ -2,15 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """The changes of Sqitch: SQL scripts in the app's release tree, in the order of its plan.
 
-A revision is the name of a change; of one that was reworked, the earlier instances have the beginning of their id after it. What a newer
-tree applied Sqitch's own status only refuses, so the registry is read here. Left to itself, Sqitch undoes a whole run when one change
-fails, reverts everything from an older tree, and says yes to that where there is no terminal: it is told otherwise each time. (Sqitch 1)
+A revision is the name of a change; of one that was reworked, the later instances have the beginning of their id after it, so that a name
+means the same in every tree. What a newer tree applied Sqitch's own status only refuses, so the registry is read here. Left to itself,
+Sqitch undoes a whole run when one change fails, reverts everything from an older tree, and says yes to that where there is no terminal:
+it is told otherwise each time. (Sqitch 1)
 """
 
 from __future__ import annotations
 
 import re
 import typing
+from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import connect, libpq_environment
@@ -140,13 +142,16 @@ class Sqitch:
         directories = self._directories(self._told(["config", "--list"]))
         changes = parse_plan(self._told(["plan", "--format", _FORMAT]))
         last = {change.name: change.id for change in changes}
-        found = []
+        found: list[tuple[Change, Revision]] = []
+        met: set[str] = set()
         for change in changes:
-            if last[change.name] != change.id:  # reworked since
-                found.append((change, Revision(f"{change.name}@{change.id[:_SHORT]}", description=change.note)))
+            name = f"{change.name}@{change.id[:_SHORT]}" if change.name in met else change.name
+            met.add(change.name)
+            if last[change.name] != change.id:  # reworked since: its scripts are those of a tag now
+                found.append((change, Revision(name, description=change.note)))
                 continue
             deploy, revert = (read_text(path / f"{change.name}{directories.extension}") for path in directories[:2])
-            found.append((change, described(change, deploy or "", revert)))
+            found.append((change, replace(described(change, deploy or "", revert), revision=name)))
         return found
 
     def _told(self, words: list[str]) -> str:

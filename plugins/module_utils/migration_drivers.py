@@ -10,8 +10,8 @@ import typing
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import ToolSettings
-    from ansible_collections.baton.release.plugins.module_utils.migrations import Tool
 
 __all__ = ["DRIVERS", "OWN_OPTIONS", "tool"]
 

@@ -76,6 +76,20 @@ class Schema:
         """Whether the database is exactly at the tree's heads."""
         return not self.ahead and not self.pending()
 
+    @property
+    def at(self) -> str:
+        """Where the database is, in words."""
+        return ", ".join(self.current) or "base"
+
+    @property
+    def where(self) -> str:
+        """Where the database is and what that means for this tree, in words."""
+        if self.ahead:
+            return f"the schema is ahead of this tree, which does not know {', '.join(self.ahead)}"
+        waiting = len(self.pending())
+        pending = f"{waiting} migrations of this tree are pending" if waiting else "up to date"
+        return f"the schema is at {self.at}, {pending}"
+
     def applied(self) -> list[Revision]:
         """Return the revisions of the tree that are in the database, in the order in which they were applied."""
         if self.done is not None:

@@ -74,7 +74,7 @@ class Project:
             program: text for its standard input.
             more: variables on top of the environment.
         """
-        options = f"{self.surroundings.variables['PGOPTIONS']} -c default_transaction_read_only=on"
+        options = f"{self._options(more)} -c default_transaction_read_only=on"
         return self._run(argv, {**(more or {}), "PGOPTIONS": options}, _READ_TIMEOUT, program=program)
 
     def change(
@@ -88,7 +88,7 @@ class Project:
 
         Together they have the time that the settings allow.
         """
-        options = self.surroundings.variables["PGOPTIONS"]
+        options = self._options(more)
         if session.server_version >= _CLIENT_CHECK_SINCE:
             options += " -c client_connection_check_interval=1000"
         variables = {**(more or {}), "PGOPTIONS": options}
@@ -102,6 +102,11 @@ class Project:
         if ended is None:
             raise AssertionError("a plan with steps has at least one command")
         return ended
+
+    def _options(self, more: typing.Mapping[str, str] | None) -> str:
+        """Return the options of the session: those that the address of the database brings along, then ours."""
+        own, given = self.surroundings.variables["PGOPTIONS"], (more or {}).get("PGOPTIONS", "")
+        return own if given in own else f"{given} {own}"
 
     def unreadable(self, ended: Ended) -> BatonError:
         """Return what to say of a tool that could not read where the schema is."""

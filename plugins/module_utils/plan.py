@@ -26,7 +26,7 @@ STEPS_OF_MODE = {
     "test": ("install", "rehearse"),
     "apply": ("install", "migrate"),
     "rollback": ("install", "undo"),
-    "nothing": ("undo_first", "undo_last"),
+    "nothing": ("undo_first", "switch", "undo_last"),
 }
 """``settle`` takes back a share of the clients that an interrupted run has left in the slot that is not live: nothing is installed or
 stopped there before. ``share`` moves the clients in steps. What the
@@ -76,7 +76,7 @@ class Plan:
     """For each balancer the slot that was found live: what the switch compares with."""
     sha256: str = ""
     way_back: str = ""
-    """How to come back from this plan: ``hot``, ``warm`` or "" for not at all."""
+    """How to come back from this plan: ``hot``, ``warm``, ``release`` where the schema has to come back too, or "" for not at all."""
     hosts: list[str] = field(default_factory=list)
     balancers: list[str] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
@@ -118,6 +118,7 @@ class Plan:
         left_out |= {"install"} if self.installed else set()
         left_out |= set() if self.undo and self.undo.first else {"undo_first"}
         left_out |= set() if self.undo and self.undo.last else {"undo_last"}
+        left_out |= {"switch"} if self.mode == "nothing" and "undo_last" in left_out else set()
         left_out |= {"watch"} if self.action == "rollback" else set()
         left_out |= set() if self.traffic_steps else {"share"}
         # A slot that runs the version already takes all clients from any share, unless it is to begin with fewer.

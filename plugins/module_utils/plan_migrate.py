@@ -45,6 +45,8 @@ def plan_migrate(
         _refuse_under_way(observed)
     slot = _slot(observed, migrator)
     live = observed.version(slot) if slot in SLOTS else ""
+    if changes and not live:
+        _refuse_different(observed, slot)
     version = version or (str(observed.hosts[migrator]["slots"][slot]["version"]) if slot in SLOTS else "")
     _refuse_nothing_live(version, slot)
     there = observed.installed(version).get(migrator, "")
@@ -108,6 +110,16 @@ def _refuse_under_way(observed: Observed) -> None:
             found=found or f"load balancers that serve {', '.join(sorted(live))}",
             expected="one version that all clients reach",
             fix="finish the interrupted release by running it again, or run rollback.yml; nothing was touched",
+        )
+
+
+def _refuse_different(observed: Observed, slot: str) -> None:
+    """Refuse while nobody can say which version it is that must survive the change."""
+    if observed.live() == {slot}:
+        raise BatonError(
+            found=f"different versions in {slot}: {', '.join(sorted(version or 'nothing' for version in observed.versions(slot)))}",
+            expected="one version on all app hosts, because the schema has to suit what serves",
+            fix="release one of them again, or run rollback.yml; nothing was touched",
         )
 
 

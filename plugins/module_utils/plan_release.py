@@ -9,7 +9,7 @@ staged, a schema that is already migrated and traffic that has already moved are
 from __future__ import annotations
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.history import schema_since
+from ansible_collections.baton.release.plugins.module_utils.history import proven, schema_since
 from ansible_collections.baton.release.plugins.module_utils.observed import Observed
 from ansible_collections.baton.release.plugins.module_utils.plan import Plan, rolling_to
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
@@ -48,6 +48,8 @@ def plan_release(
     target, from_slot = _slots_for(observed, version)
     live_version = observed.version(from_slot) if from_slot in SLOTS else ""
     mode = _mode(observed, version, target)
+    if mode in ("forward", "hot"):
+        _refuse_other_schema(observed, version)
     if mode == "forward":
         mode = "first" if from_slot == NOTHING_LIVE else mode
         if not over_unverified:
@@ -164,6 +166,19 @@ def _mode(observed: Observed, version: str, target: str) -> str:
         return "forward"
     # Hot is without a migration: not after what the version was proven with has been undone.
     return "hot" if observed.verified(version) and not schema_since(observed.journal, version).gone else "forward"
+
+
+def _refuse_other_schema(observed: Observed, version: str) -> None:
+    """Refuse a version that served before, and would not survive what came since; what a new one survives, its own tree says."""
+    since = schema_since(observed.journal, version).contract if proven(observed.journal, version) else {}
+    if since:
+        raise BatonError(
+            found="; ".join(f"{by} applied {one}" for one, by in since.items())
+            + f", a schema change that {version} does not survive",
+            expected=f"no contract migration since {version} was proven",
+            fix="release a version that suits the schema, or have rollback.yml take the schema back too (rollback_database=true);"
+            " nothing was touched",
+        )
 
 
 def _proven_beside(observed: Observed, slot: str) -> str:

@@ -31,6 +31,7 @@ WAYS = {
 BACK = {
     "hot": "hot: {from_version} stays in {from_slot}; rollback.yml is one command of the load balancer",
     "warm": "warm: nothing stays hot; rollback.yml goes back batch by batch to {from_version}, which stays installed in {from_slot}",
+    "release": "forward: {from_version} needs its schema again, so release.yml brings it back, with its migrations",
     "": "none: there is no proven version to go back to",
 }
 

@@ -25,19 +25,22 @@ class Undoable(typing.NamedTuple):
     keep: typing.Sequence[str]
     undone: typing.Sequence[typing.Mapping[str, str]]
     """Each with ``revision``, ``phase`` and ``down``."""
+    missing: typing.Sequence[str] = ()
+    """What the tree has and the database has not: undone already, whatever the journal knows of that."""
 
 
 def undoing(plan: Plan, observed: Observed, migrator: str) -> Plan:
     """Return ``plan`` with the version from whose tree the schema is taken back.
 
     Raises:
-        BatonError: it is not known, or one of the two trees is not on the migrator.
+        BatonError: it is not known, one of the two trees is not on the migrator, or somebody may still use the schema.
     """
+    _refuse_lost(observed)
     if migrator not in observed.reachable():
         raise BatonError(
-            found=f"the migrator {migrator} did not answer",
+            found=f"the migrator {migrator}, which is no app host",
             expected="an app host from which the schema can be taken back",
-            fix="bring it back, or go back without rollback_database; nothing was touched",
+            fix="correct the group migrator, or go back without rollback_database; nothing was touched",
         )
     tree = plan.from_version if plan.from_version != plan.version else _last_beside(observed, plan.version)
     missing = [one for one in (tree, plan.version) if one and not observed.installed(one).get(migrator)]
@@ -51,6 +54,19 @@ def undoing(plan: Plan, observed: Observed, migrator: str) -> Plan:
             " (migrate_action=rollback); nothing was touched",
         )
     return replace(plan, migrator=migrator, undo=Undo(tree))
+
+
+def _refuse_lost(observed: Observed) -> None:
+    """Refuse to take anything away from hosts that may still serve the other version, unseen."""
+    lost = observed.lost()
+    if "lost" in observed.journal:
+        lost["the journal"] = str(observed.journal["lost"])
+    if lost:
+        raise BatonError(
+            found="without an answer: " + ", ".join(f"{name} ({reason})" for name, reason in lost.items()),
+            expected="all of them, because the version that they may still serve needs the schema that would be taken back",
+            fix="go back without rollback_database now, and take the schema back when they answer again; nothing was touched",
+        )
 
 
 def _last_beside(observed: Observed, version: str) -> str:
@@ -80,7 +96,7 @@ def plan_undo(plan: Plan, observed: Observed, schema: Undoable, *, past_contract
             " nothing was touched",
         )
     since = schema_since(observed.journal, plan.version).contract
-    left = [one for one in since if one not in undone]
+    left = [one for one in since if one not in {*undone, *schema.missing}]
     if left and not past_contract:
         raise BatonError(
             found="; ".join(f"{since[one]} applied {one}" for one in left) + f", which {plan.version} does not survive",
@@ -93,6 +109,7 @@ def plan_undo(plan: Plan, observed: Observed, schema: Undoable, *, past_contract
     split = contract[-1] + 1 if contract else 0
     return replace(
         plan,
+        way_back="release" if undone and plan.way_back else plan.way_back,
         undo=Undo(
             plan.undo.tree,
             keep=list(schema.keep),

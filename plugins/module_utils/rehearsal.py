@@ -27,8 +27,8 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow imp
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import dump_schema, read_target
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Way
-    from ansible_collections.baton.release.plugins.module_utils.migrations import Tool
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Programs
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import Target
 

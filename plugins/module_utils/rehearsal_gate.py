@@ -12,8 +12,8 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal import not
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT, REVIEW
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Way
-    from ansible_collections.baton.release.plugins.module_utils.migrations import Tool
     from ansible_collections.baton.release.plugins.module_utils.rehearsal import Rehearsal
 
 __all__ = ["REHEARSALS", "Gate", "measured", "pass_gate"]

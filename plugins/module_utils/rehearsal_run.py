@@ -17,9 +17,9 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_target imp
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils._psycopg import Connection
+    from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Schema
-    from ansible_collections.baton.release.plugins.module_utils.migrations import Tool
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import Catalog, Facts
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import Event
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import Shadow

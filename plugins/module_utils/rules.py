@@ -214,7 +214,7 @@ INSIDE_OR_NOTHING = or_nothing(INSIDE)
 VARIABLE_OR_NOTHING = or_nothing(VARIABLE)
 USER_OR_NOTHING = or_nothing(USER)
 REVISION_OR_NOTHING = like(
-    r"(-1|[A-Za-z0-9_@][A-Za-z0-9_.:+@-]{0,199})?", "the full identifier of a migration, base or -1"
+    r"(-1|[A-Za-z0-9_@][A-Za-z0-9_.:+@/-]{0,199})?", "the full identifier of a migration, base or -1"
 )
 STORE_KEY = like(r"[^\x00\r\n]+", "the name of a secret in the store")
 

@@ -124,6 +124,7 @@ RULES: dict[str, Rule] = {
     "watch_max_p95_ms": above_zero(1000 * A_DAY, " of milliseconds"),
     "watch_min_requests": whole(0, 1_000_000_000),
     "watch_max_slowdown": number(0, 1000),
+    "traffic_drain_seconds": SECONDS,
     "revert_wait": SECONDS,
     "maintenance_hold_limit": whole(1, LONGEST_HOLD, " of seconds"),
     "maintenance_retry_after": whole(1, A_DAY, " of seconds"),

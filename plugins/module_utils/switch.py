@@ -141,7 +141,7 @@ def switch(
         if changed and not check_mode:
             _record(directory, before, after, token)
             balancer.route(before, after, pools)
-    left = _left(before, after, pools) if wanted.slot == MIXED else set()
+    left = _left(before, after, pools) if wanted.slot == MIXED or wanted.drain else set()
     draining = await_idle(balancer, left, 0 if check_mode else wanted.drain)
     result = observe(balancer, directory)
     return {
@@ -250,6 +250,8 @@ def _serving(balancer: Balancer, wanted: Wanted, pools: seats.Pools) -> tuple[di
 
 def _left(before: Routing, after: Routing, pools: seats.Pools) -> set[str]:
     """Return the servers that get no more requests."""
+    if after.live != MIXED:
+        return set() if after.share else {*pools.get(other(after.live), {}).get("servers", ())}
     serving = seats.servers_in(before.seats, pools)
     return {address for host, address in serving.items() if after.seats.get(host) != before.seats[host]}
 

@@ -156,6 +156,15 @@ newest_token:
   description: The newest lease that this host has seen.
   returned: always
   type: int
+schema_changes:
+  description:
+    - What this host has done to the schema of the database, the oldest first, each with the lease and the revisions that came or went.
+      Where V(known) is false the module was cut off, and these are the revisions that may have come or gone.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - {token: 7, known: true, applied: ["0003"], contract: [], undone: []}
 removed:
   description: The versions that were removed.
   returned: with O(state=verified)
@@ -167,7 +176,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baton.release.plugins.module_utils import app_slots
+from ansible_collections.baton.release.plugins.module_utils import app_slots, migration_log
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced, newest_token
 from ansible_collections.baton.release.plugins.module_utils.releases import Releases
@@ -251,6 +260,7 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
         **result,
         **app_slots.gather(params["app_name"], app_root, runtime),
         "newest_token": newest_token(params["state_dir"]),
+        "schema_changes": migration_log.changes(Path(params["state_dir"])),
     }
 
 

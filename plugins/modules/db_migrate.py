@@ -558,6 +558,15 @@ def _gate(options: dict[str, Any], settings: ToolSettings, *, check_mode: bool) 
     return Gate(options["rehearsal"], how, options["allow_review"])
 
 
+def _refuse_way(options: dict[str, Any]) -> None:
+    if options["way"] == "down" and options["state"] != "rehearsed":
+        raise BatonError(
+            found=f"way down with state {options['state']}",
+            expected="it with state rehearsed alone",
+            fix="use state downgraded to undo migrations; nothing was touched",
+        )
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -608,6 +617,7 @@ def main() -> None:
     options = module.params
     try:
         refuse_unfit(options, RULES)
+        _refuse_way(options)
         environment = {name: str(value) for name, value in options["environment"].items()}
         refuse_unfit({"names of environment": list(environment)}, {"names of environment": VARIABLE})
         refuse_unfit({"environment": list(environment.values())}, {"environment": VALUE})

@@ -98,7 +98,7 @@ options:
     default: 15
   drain:
     description:
-      - Seconds to wait until no request is left at the servers that get no more of them, with O(slot=mixed) and O(state=servers), or at any
+      - Seconds to wait until no request is left at the servers that get no more of them, with O(state=live) and O(state=servers), or at any
         server, with O(state=held) and O(state=maintenance). WebSockets and downloads are waited for too.
       - What is left then is not cut, but named in RV(draining).
     type: float

@@ -118,8 +118,8 @@ options:
     default: false
   schema:
     description:
-      - What has to be undone for that version, V(undone) as M(baton.release.db_migrate) returns it, and the revisions that it was made
-        for, V(keep).
+      - What has to be undone for that version, V(undone) as M(baton.release.db_migrate) returns it, the revisions that it was made for,
+        V(keep), and those that the other tree has and the database has not, V(missing).
     type: dict
     default: {}
   step_notes:

@@ -103,7 +103,10 @@ def test_traffic_stays_back_when_the_schema_cannot_be_taken_back(shop: Environme
         "rollback", rollback_database=True, before="Undo what the older version does not need", sabotage=spoil
     )
     assert played.code != 0
-    assert "0009 may still be applied, as said above; run the same command again to undo it" in said(played)
+    assert (
+        f"0009 may still be applied, as said above; mend that, and undo it with rollback.yml -e rollback_version={base}"
+        in said(played)
+    )
     assert (shop.served()["version"], shop.runs()[-1]["outcome"]) == (base, "verified")
     assert not shop.lease()["owner"]
     tree.write_text(tree.read_text().replace("no_such_table", "made_by_0009"))

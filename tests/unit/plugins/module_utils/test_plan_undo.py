@@ -76,6 +76,26 @@ def test_a_contract_migration_that_stays_is_refused() -> None:
     assert told(decided(MEASURED, one("0004"), past_contract=True)) == ([], "", ["0004"])
 
 
+def test_what_is_undone_already_is_in_nobodys_way() -> None:
+    plan = undoing(plan_rollback(MEASURED, past_contract=True), MEASURED, "app1")
+    again = plan_undo(plan, MEASURED, Undoable(["0001"], [one("0002")], missing=["0003"]), past_contract=False)
+    assert told(again) == ([], "", ["0002"])
+
+
+def test_the_way_back_from_a_schema_that_was_taken_back_is_a_release() -> None:
+    assert decided(SECOND_DONE).way_back == "hot"
+    plan = decided(SECOND_DONE, one("0002"))
+    assert plan.way_back == "release"
+    assert "v2 needs its schema again" in "\n".join(describe(plan, app_name="shop", step_notes={}))
+
+
+def test_an_undo_is_not_begun_beside_requests_of_the_version_that_needs_it() -> None:
+    """The switch waits for them, also in a run in which it has nothing to switch."""
+    observed = world("blue", slot("v1"), slot("v2", verified=False), *RETURNED)
+    assert decided(observed, one("0002"), version="v1").steps == ["switch", "undo_last"]
+    assert decided(observed, version="v1").steps == []
+
+
 INTERRUPTED = [ran("v2", "unfinished", source="v1"), ran("v1")]
 RETURNED = [ran("v1", action="rollback", source="v2"), ran("v2", source="v1"), ran("v1")]
 
@@ -108,12 +128,22 @@ def test_where_traffic_is_back_already_only_the_schema_is_left(
         ),
         pytest.param(
             Observed(SECOND_DONE.balancers, {**SECOND_DONE.hosts, "app1": LOST}, SECOND_DONE.journal),
-            "the migrator app1 did not answer",
-            id="the migrator is lost",
+            "without an answer: app1 (unreachable)",
+            id="an app host may still serve what needs the schema",
+        ),
+        pytest.param(
+            Observed({**SECOND_DONE.balancers, "lb2": LOST}, SECOND_DONE.hosts, SECOND_DONE.journal),
+            "without an answer: lb2 (unreachable)",
+            id="a load balancer may still lead there",
+        ),
+        pytest.param(
+            Observed(SECOND_DONE.balancers, SECOND_DONE.hosts, LOST),
+            "without an answer: the journal (unreachable)",
+            id="nobody could note it",
         ),
     ],
 )
 def test_it_is_refused_before_the_schema_is_read(observed: Observed, found: str) -> None:
     with pytest.raises(BatonError, match="nothing was touched") as refusal:
-        undoing(plan_rollback(observed), observed, "app1")
+        undoing(plan_rollback(observed, version="v1"), observed, "app1")
     assert found in str(refusal.value)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import _psycopg
+from ansible_collections.baton.release.plugins.module_utils.migration_log import changes
 
 from tests.unit.plugins.modules.db_migrate_called import Result, Run, finish, until
 from tests.unit.plugins.modules.migration_trees import TREES, Tree, names
@@ -102,6 +103,11 @@ def test_up_to_a_revision_all_the_way_and_down_again(app: Tree, run: Run) -> Non
     assert app.query("SELECT to_regclass('users')") == [(None,)]
 
 
+def noted(app: Tree, host: str = "state") -> list[tuple[bool, list[str]]]:
+    """Return what a host has noted of each attempt: whether its end is known, and the revisions that it has applied."""
+    return [(one["known"], one["applied"]) for one in changes(app.root / host)]
+
+
 def test_a_migration_that_fails_half_way_says_where_it_stands_and_runs_again(app: Tree, run: Run) -> None:
     """And neither the password nor another secret is in what is said."""
     app.url(f"{app.server.url(app.database)}?sslmode=disable", 'API_KEY="key-canary-77"\n')
@@ -119,6 +125,7 @@ def test_a_migration_that_fails_half_way_says_where_it_stands_and_runs_again(app
     assert names(again["applied"]) == app.revisions(4)
     assert f"to apply {app.revision(4)} ended with" in again["last_attempt"]
     assert run()["last_attempt"] == ""
+    assert noted(app) == [(True, app.revisions(1, 2, 3)), (True, []), (True, app.revisions(4))]
 
 
 def test_two_at_once_migrate_once(app: Tree) -> None:
@@ -140,12 +147,14 @@ def test_a_killed_module_leaves_the_lock_to_its_tool(app: Tree, run: Run) -> Non
             assert app.server.password.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
         first.kill()
         first.communicate()
+        assert noted(app, "host1")[-1] == (False, app.revisions(4))
         impatient = finish(app.start("host2", lock_timeout=0.1))
         assert f"{first.pid}'" in impatient["msg"]
         assert impatient["holder"]["application_name"].endswith(f" {first.pid}")
     second = finish(app.start("host1"))
     assert (second["changed"], second["current"]) == (False, app.revisions(4)), second
     assert "was cut off" in second["last_attempt"]
+    assert noted(app, "host1")[-1] == (True, app.revisions(4))
     assert app.users() == 2
 
 
@@ -164,6 +173,7 @@ def test_a_killed_tool_leaves_nothing_and_the_next_run_starts_over(app: Tree, ru
     again = run()
     assert names(again["applied"]) == app.revisions(4)
     assert "was cut off" in again["last_attempt"]
+    assert noted(app)[1:] == [(True, []), (True, app.revisions(4))]
     assert app.users() == 2
 
 

@@ -1,0 +1,181 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""One change of the schema by the app's own tool, under the lock: made, noted, and believed only when the database shows it."""
+
+from __future__ import annotations
+
+import re
+import time
+import typing
+from dataclasses import dataclass, replace
+
+from ansible_collections.baton.release.plugins.module_utils import migration_log
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT
+
+if typing.TYPE_CHECKING:
+    from pathlib import Path
+
+    from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
+    from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
+    from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema, Way
+    from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended
+
+__all__ = ["Change", "Made", "seen"]
+
+# What PostgreSQL says in English, and what its code is called in any language.
+_LOCK_TIMEOUT = re.compile("lock timeout|LockNotAvailable|55P03")
+_LONGEST_PAUSE = 30.0  # seconds
+
+
+class Made(typing.NamedTuple):
+    """What a change has brought: the schema ``after`` it, how often it waited for a table in vain, and indexes that are of no use."""
+
+    after: Schema
+    lock_timeouts: int
+    invalid_indexes: list[str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """The steps of a way, with the phases that were measured; ``last`` is the attempt before, where that did not end well."""
+
+    tool: Tool
+    way: Way
+    steps: typing.Sequence[Revision]
+    session: LockSession
+    state_dir: Path
+    last: migration_log.Attempt | None
+
+    def make(self, *, token: int | None, retries: int) -> Made:
+        """Go the whole way and note it; ``retries`` is how often to try again what waited for a table in vain.
+
+        Raises:
+            BatonError: with the revision that was reached, when something was begun.
+        """
+        migration_log.begin(self.state_dir, str(self.way), self._noted(self.steps), token=token)
+        try:
+            ended, timeouts = self._run(retries)
+        except BatonError:
+            self._end(None, ())  # refused, and not begun
+            raise
+        if ended.returncode != 0:
+            raise self._failure(ended)
+        after, invalid = self.tool.schema(), self.session.invalid_indexes()
+        self._refuse_other_end(after, ended)
+        self._end(None, self.steps)
+        return Made(after, timeouts, invalid)
+
+    def _run(self, retries: int) -> tuple[Ended, int]:
+        """Go the way; return how the tool ended, and how often what was left was tried again."""
+        way = self.way
+        for timeouts in range(retries + 1):
+            ended = self.tool.up(way, self.session) if way.up else self.tool.down(way, self.session)
+            if ended.returncode in (0, None) or not _LOCK_TIMEOUT.search(ended.output) or timeouts == retries:
+                break
+            # In between the app gets its table.
+            time.sleep(min(2**timeouts, _LONGEST_PAUSE))
+            now = self.tool.schema()
+            left = way.left(now)
+            if not left:
+                break
+            way = replace(way, before=now, steps=tuple(left))
+        return ended, timeouts
+
+    def _refuse_other_end(self, after: Schema, ended: Ended) -> None:
+        """Refuse to believe a tool that says it succeeded when the database says otherwise."""
+        left, besides = self.way.left(after), self.way.besides(after)
+        if not left and not besides:
+            return
+        also = f" and it changed {', '.join(besides)} as well" if besides else ""
+        done = self._done(after)
+        self._end("ended with another schema than planned", done)
+        raise BatonError(
+            found=f"the tool reported success, but the schema is at {after.at}{also}",
+            expected=f"to {self.way}, and nothing else",
+            fix="look at the app's configuration of the tool: it may migrate another database than the one it is read from, not commit,"
+            " or do more than it was told to",
+            current=list(after.current),
+            current_before=list(self.way.before.current),
+            output=ended.tail,
+            **self.way.as_result(done),
+        )
+
+    def _failure(self, ended: Ended) -> BatonError:
+        """Note what is done in spite of the failure, and return what to say of it."""
+        invalid = self.session.invalid_indexes()
+        details: dict[str, typing.Any] = {"current_before": list(self.way.before.current), "output": ended.tail}
+        try:
+            now = self.tool.schema()
+        except BatonError as error:
+            self._end(_how(ended), None)
+            reached = f"where the schema is now could not be read ({error})"
+        else:
+            done = self._done(now)
+            self._end(_how(ended), done)
+            reached = f"the schema is at {now.at}, it was at {self.way.before.at}"
+            details.update(current=list(now.current), **self.way.as_result(done))
+        earlier = f"; before, {self.last}" if self.last else ""
+        earlier += f"; invalid indexes: {', '.join(invalid)}" if invalid else ""
+        return BatonError(
+            found=f"the tool was to {self.way} and {_how(ended)}; {reached}{earlier}",
+            expected="every migration to succeed",
+            fix=self.tool.advice(ended) or _advice(ended, self.last, invalid),
+            invalid_indexes=invalid,
+            **details,
+            last_attempt=str(self.last or ""),
+        )
+
+    def _done(self, now: Schema) -> list[Revision]:
+        waiting = {one.revision for one in self.way.left(now)}
+        return [one for one in self.steps if one.revision not in waiting]
+
+    def _end(self, how: str | None, done: typing.Sequence[Revision] | None) -> None:
+        migration_log.end(self.state_dir, how, None if done is None else self._noted(done))
+
+    def _noted(self, steps: typing.Sequence[Revision]) -> migration_log.Steps:
+        names = [one.revision for one in steps]
+        contract = [one.revision for one in steps if one.phase == CONTRACT]
+        return migration_log.Steps(names, contract) if self.way.up else migration_log.Steps(undone=names)
+
+
+def seen(steps: migration_log.Steps, schema: Schema) -> migration_log.Steps | None:
+    """Return what of ``steps`` the database shows to be done; None where this tree cannot tell."""
+    if schema.ahead and schema.done is None:
+        return None
+    there = {one.revision for one in schema.applied()}.union(schema.ahead)
+    return migration_log.Steps(
+        [one for one in steps.applied if one in there],
+        [one for one in steps.contract if one in there],
+        [one for one in steps.undone if one not in there],
+    )
+
+
+def _how(ended: Ended) -> str:
+    if ended.returncode is None:
+        return "did not end in time and was ended"
+    return f"ended with {ended.returncode}: {ended.headline}"
+
+
+def _advice(ended: Ended, last: migration_log.Attempt | None, invalid: list[str]) -> str:
+    if ended.returncode is None:
+        return "raise timeout or make the migration smaller, and run again; what was not committed is rolled back"
+    if _LOCK_TIMEOUT.search(ended.output):
+        return "another session uses the table: run again at a quieter time, or raise ddl_lock_timeout"
+    if "statement timeout" in ended.output:
+        return "make the migration smaller, or raise statement_timeout"
+    if invalid:
+        return (
+            "CREATE INDEX CONCURRENTLY leaves an invalid index behind when it fails: run DROP INDEX CONCURRENTLY on it, correct what"
+            " the output says, such as doubled values, and run again"
+        )
+    if "already exists" in ended.output:
+        which = "that attempt" if last else "an earlier attempt, or a person,"
+        return (
+            f"{which} has left a part of this migration behind, which ran outside a transaction: remove that part by hand,"
+            " or let the migration skip what is there, and run again"
+        )
+    return (
+        "read output, correct the migration and run again; statements outside a transaction, such as"
+        " CREATE INDEX CONCURRENTLY, may have left something behind"
+    )

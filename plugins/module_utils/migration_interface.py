@@ -1,0 +1,41 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""What every driver does with the migration tool that the app brought."""
+
+from __future__ import annotations
+
+import typing
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
+    from ansible_collections.baton.release.plugins.module_utils.migration_plan import Schema, Way
+    from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, Surroundings
+
+__all__ = ["Tool"]
+
+
+class Tool(typing.Protocol):
+    """What a driver does with the app's own migration tool."""
+
+    surroundings: Surroundings
+    """The environment that the tool is run in."""
+
+    def schema(self) -> Schema:
+        """Return where the tree and the database are; writes nothing, not even what the tool's own status would write.
+
+        Raises:
+            BatonError: it cannot be read, or the database is in a state from which the tool cannot go on.
+        """
+
+    def up(self, way: Way, session: LockSession) -> Ended:
+        """Apply the steps of ``way`` and nothing else, while ``session`` holds the lock."""
+
+    def down(self, way: Way, session: LockSession) -> Ended:
+        """Undo the steps of ``way`` and nothing else, while ``session`` holds the lock.
+
+        Raises:
+            BatonError: the tool cannot do that.
+        """
+
+    def advice(self, ended: Ended) -> str | None:
+        """Return what to do about a run of the tool that failed, None when only PostgreSQL's own words tell."""
