@@ -20,7 +20,7 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.baton.release.plugins.module_utils.door import Door, refuse_hold
+from ansible_collections.baton.release.plugins.module_utils.door import OPEN, Door, refuse_hold
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.lookup_files import LookupFiles
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing
@@ -87,22 +87,26 @@ class Caddy:
         Raises:
             BatonError: it is to be a share, and Caddy runs with a configuration that would answer 503 to all clients then.
         """
-        if after.share:
-            self._refuse_without("share", "shares", "leave traffic_steps empty")
+        if after.share and not self._knows("share"):
+            raise self._lacks("share", "leave traffic_steps empty")
         LookupFiles(self.state_dir).route(before, after, pools)
 
     def door(self) -> Door:
         """Return the door that the file which Caddy looks up says."""
-        return LookupFiles(self.state_dir).door()
+        door = LookupFiles(self.state_dir).door()
+        if door.state != OPEN and self._knows("door") is False:
+            return Door(unsettled=f"{door.state} after a reload")
+        return door
 
     def refuse_door(self, after: Door) -> None:
-        """Refuse to hold requests, and a door that Caddy's running configuration would not look up.
+        """Refuse to hold requests, and a door that the running configuration does not look up; a Caddy that is silent refuses none.
 
         Raises:
             BatonError: it cannot.
         """
         refuse_hold(after, "caddy")
-        self._refuse_without("door", "doors", "show a page elsewhere; nothing was touched")
+        if after.state != OPEN and self._knows("door") is False:
+            raise self._lacks("door", "show a page elsewhere; nothing was touched")
 
     def move_door(self, after: Door) -> None:
         """Change this file; Caddy itself needs nothing."""
@@ -132,18 +136,19 @@ class Caddy:
             return []
         return [found[1] for one in upstreams if (found := SEAT.fullmatch(one["dial"]))]
 
-    def _refuse_without(self, part: str, name: str, otherwise: str) -> None:
-        """Refuse what Caddy's running configuration, which lacks a part, does not know."""
+    def _knows(self, part: str) -> bool | None:
+        """Say whether Caddy's running configuration has a part; None where it does not answer."""
         try:
             self._admin(f"/id/{self.app_name}_{part}")
         except _NotConfiguredError:
-            found = f"Caddy runs with a configuration that knows no {name}"
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            found = f"Caddy does not say whether its configuration knows {name}: {error}"
-        else:
-            return
-        raise BatonError(
-            found=found,
+            return False
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        return True
+
+    def _lacks(self, part: str, otherwise: str) -> BatonError:
+        return BatonError(
+            found=f"Caddy runs with a configuration that knows no {part}s, or does not answer",
             expected="the configuration that the role caddy writes now",
             fix=f"configure it with the role caddy, at a quiet time with caddy_reload: true, or {otherwise}",
         )

@@ -10,11 +10,11 @@ from __future__ import annotations
 import typing
 from dataclasses import dataclass, replace
 
-from ansible_collections.baton.release.plugins.module_utils.door import CLOSED, HELD, OPEN, Door, door_of
+from ansible_collections.baton.release.plugins.module_utils.door import CLOSED, HELD, MAINTENANCE, OPEN, Door, door_of
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import SilentError, Worker
 from ansible_collections.baton.release.plugins.module_utils.haproxy_view import View
-from ansible_collections.baton.release.plugins.module_utils.haproxy_workers import Workers, views_or_refuse
+from ansible_collections.baton.release.plugins.module_utils.haproxy_workers import Workers
 
 __all__ = ["HAProxyDoor"]
 
@@ -28,27 +28,27 @@ class HAProxyDoor:
     workers: Workers
 
     def door(self) -> Door:
-        """Return the door as the newest worker has it; where none answers, as HAProxy would begin with it.
-
-        Raises:
-            BatonError: the word for it makes no sense.
-        """
+        """Return the door as the newest worker has it; where none answers, as HAProxy would begin with it."""
         kept = self.workers.kept().get(self.workers.door_key, OPEN)
         try:
             views = self.workers.views()
         except SilentError:
-            return door_of(kept, str(self.workers.map_file))
+            return door_of(kept, str(self.workers.map_file), otherwise=MAINTENANCE)
         current = next(iter(views.values()))
-        door = door_of(current.door or OPEN, f"HAProxy's map {self.workers.map_file}")
-        return replace(door, unsettled="; ".join(self._differences(door, kept, views)))
+        door = door_of(current.door or OPEN, f"HAProxy's map {self.workers.map_file}", otherwise=MAINTENANCE)
+        differences = [door.unsettled, *self._differences(door, kept, views)]
+        return replace(door, unsettled="; ".join(filter(None, differences)))
 
     def refuse(self, after: Door) -> None:
-        """Refuse a door that the running configuration would not look up, and any where nothing answers.
+        """Refuse a door that the running configuration would not look up; where nothing answers, there is nothing to refuse.
 
         Raises:
             BatonError: it would not.
         """
-        views = views_or_refuse(self.workers, "the door is a word in its memory")
+        try:
+            views = self.workers.views()
+        except SilentError:
+            return
         if not self._known(after, next(iter(views.values()))):
             raise BatonError(
                 found=f"HAProxy runs with a configuration that does not know how to "
@@ -59,13 +59,16 @@ class HAProxyDoor:
             )
 
     def move(self, after: Door) -> None:
-        """Keep the door, tell every worker, and ask each of them what it has then.
+        """Keep the door, tell every worker, and ask each of them what it has then; one that does not run begins with it.
 
         Raises:
             BatonError: HAProxy does not answer any more, refuses, or has another one afterwards.
         """
+        running = self._answers()
+        self.workers.keep(self.workers.door_key, after.word)
+        if not running:
+            return
         try:
-            self.workers.keep(self.workers.door_key, after.word)
             for _attempt in range(_ATTEMPTS):
                 for worker in self.workers.runtime.workers():
                     self._tell(worker, after)
@@ -84,6 +87,12 @@ class HAProxyDoor:
             fix="look who else changes this HAProxy, then run again",
             door=found.as_result(),
         )
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.workers.views())
+        except SilentError:
+            return False
 
     def _known(self, door: Door, view: View) -> bool:
         """Say whether the configuration of a worker goes by such a door."""

@@ -129,7 +129,7 @@ class HAProxyStates:
             commands = [
                 f"set server {self._backend(slot)}/{name} state {states[host]}"
                 for name, host in hosts_of(view.backends.get(self._backend(slot), {})).items()
-                if self._states(view, slot)[host] != states[host]
+                if host in states and self._states(view, slot)[host] != states[host]
             ]
             if commands:
                 # What is to answer first, so that at no instant there is nobody.

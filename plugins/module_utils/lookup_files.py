@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils import seats
-from ansible_collections.baton.release.plugins.module_utils.door import Door, door_of
+from ansible_collections.baton.release.plugins.module_utils.door import OPEN, Door, door_of
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text, write_atomically
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing, live_and_share
@@ -54,13 +54,16 @@ class LookupFiles:
             seats.write_seats(self.directory, seats.seat(whole, pools))
 
     def door(self) -> Door:
-        """Return the door that its file says; it is open while there is none.
-
-        Raises:
-            BatonError: the file holds something else.
-        """
+        """Return the door that its file says; it is open while there is none."""
         text = read_text(self.directory / "door")
-        return Door() if text is None else door_of(text.strip(), str(self.directory / "door"))
+        return Door() if text is None else door_of(text.strip(), str(self.directory / "door"), otherwise=OPEN)
+
+    def prepare_door(self, *, check_mode: bool) -> bool:
+        """Make the file where it is missing, because a balancer may complain of that at each request; say whether it was."""
+        missing = not (self.directory / "door").exists()
+        if missing and not check_mode:
+            write_atomically(self.directory / "door", OPEN)
+        return missing
 
     def move_door(self, after: Door) -> None:
         """Have the file say this door."""

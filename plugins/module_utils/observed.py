@@ -41,19 +41,28 @@ class Observed:
         return {name: int(one["share"]) for name, one in self.balancers.items() if one.get("share")}
 
     def closed(self) -> dict[str, str]:
-        """Return the balancers whose door is not open, with what it is."""
-        doors = {name: str(one.get("door", {}).get("state", OPEN)) for name, one in self.balancers.items()}
-        return {name: state for name, state in doors.items() if state != OPEN}
+        """Return the balancers whose door is not open, or would not be after a restart, with what it is."""
+        doors = {name: one.get("door", {}) for name, one in self.balancers.items()}
+        told = {name: (str(door.get("state", OPEN)), str(door.get("unsettled", ""))) for name, door in doors.items()}
+        return {
+            name: ", ".join(filter(None, (state, unsettled)))
+            for name, (state, unsettled) in told.items()
+            if state != OPEN or unsettled
+        }
 
     def not_ready(self) -> list[str]:
         """Return the servers that a balancer was told to leave out, in words."""
-        return [
-            f"{host} in {slot} at {name} ({state})"
-            for name, one in self.balancers.items()
-            for slot, states in one.get("server_states", {}).items()
-            for host, state in states.items()
-            if state != READY
-        ]
+        return [f"{host} in {slot} at {name} ({state})" for name, slot, host, state in self._states() if state != READY]
+
+    def out(self, slot: str) -> list[str]:
+        """Return the hosts whose server in ``slot`` a balancer was told to leave out."""
+        return sorted({host for _name, where, host, state in self._states() if (where, state != READY) == (slot, True)})
+
+    def _states(self) -> typing.Iterator[tuple[str, str, str, str]]:
+        for name, one in self.balancers.items():
+            for slot, states in one.get("server_states", {}).items():
+                for host, state in states.items():
+                    yield name, slot, host, state
 
     def seats(self, host: str) -> set[str]:
         """Return the slots that ``host`` answers from, seen from the balancers that answered; ``out`` where it is drained."""

@@ -94,6 +94,8 @@ class Plan:
     """The balancers that send a share of the clients to the slot that is not live, as they were found."""
     closed: dict[str, str] = field(default_factory=dict)
     """The balancers whose door is not open, with what it is; it stays so."""
+    out: list[str] = field(default_factory=list)
+    """The app hosts whose server in the target slot a balancer was told to leave out; nobody waits for it to be up."""
     installed: bool = False
     """Whether the migrator has the tree of a migration outside of a release already."""
     revision: str = ""

@@ -73,6 +73,7 @@ def plan_rollback(
         rolling=rolling,
         shares=observed.shares(),
         closed=observed.closed(),
+        out=observed.out(target),
     )
 
 
@@ -93,6 +94,7 @@ def _keep(observed: Observed, live_slot: str, version: str, *, mode: typing.Lite
         serving=sorted(observed.reachable()),
         shares=observed.shares(),
         closed=observed.closed(),
+        out=observed.out(live_slot),
     )
 
 

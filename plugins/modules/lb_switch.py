@@ -31,7 +31,8 @@ options:
   state:
     description:
       - V(live) makes O(slot) live.
-      - V(prepared) gives each host of O(servers) a seat that has none yet. Traffic is not touched.
+      - V(prepared) makes the files that a load balancer looks up and that are missing, with a seat for each host of O(servers). Traffic is
+        not touched.
       - V(fenced) makes the host refuse older leases from now on, and returns what is live under that fence. Traffic is not touched.
       - V(gathered) only reads.
       - V(maintenance) answers users with 503, the maintenance page and C(Retry-After), until V(open). The page is the one that the load
@@ -284,6 +285,7 @@ from ansible_collections.baton.release.plugins.module_utils.door import CLOSED, 
 from ansible_collections.baton.release.plugins.module_utils.door_change import move_door
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced
+from ansible_collections.baton.release.plugins.module_utils.lookup_files import LookupFiles
 from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE
 from ansible_collections.baton.release.plugins.module_utils.seats import prepare_seats
 from ansible_collections.baton.release.plugins.module_utils.server_change import WantedStates, put_states
@@ -327,7 +329,8 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     _refuse_bad(params)
     if params["state"] == "prepared":
         with fenced(directory, token, check_mode=check_mode):
-            return {"changed": prepare_seats(Path(directory), params["servers"], check_mode=check_mode)}
+            seated = prepare_seats(Path(directory), params["servers"], check_mode=check_mode)
+            return {"changed": LookupFiles(Path(directory)).prepare_door(check_mode=check_mode) or seated}
     kept = {"state_dir": directory, "token": token, "check_mode": check_mode}
     if params["state"] == "servers":
         stateful = stateful_balancer(params)
@@ -363,7 +366,7 @@ def _refuse_bad(params: dict[str, Any]) -> None:
         raise BatonError(
             found=f"preview for {sorted(params['preview'])}, min_up {params['min_up']}, wait {params['wait']:g}, drain {params['drain']:g}",
             expected=f"a preview URL for each of {', '.join(SLOTS)}; min_up, wait and drain of at least 0",
-            fix="correct traffic_preview, traffic_min_available, traffic_wait or rolling_drain_seconds",
+            fix="correct traffic_preview, traffic_min_available, traffic_wait, or the seconds to drain",
         )
     if not 0 <= params["share"] <= WHOLE or (params["share"] != WHOLE and params["slot"] not in SLOTS):
         raise BatonError(

@@ -66,7 +66,7 @@ def test_maintenance_shows_users_the_page_while_health_and_previews_pass(balance
     # Behind it, what is live can be another one; and for the watch the page is no answer of a slot.
     assert balancer.switch("green", "blue")["door"]["state"] == "maintenance"
     assert (balancer.page()[0], balancer.get("/health/ready")[1]) == (503, "green")
-    assert {one.get("slot") for one in logged(balancer)} <= {None, ""}
+    assert {one.get("slot") for one in logged(balancer)} in ({None}, {""})
     assert balancer.move_door(Door())["changed"]
     assert (balancer.get()[:2], ask(kept)[:2]) == ((200, "green"), (200, "green"))
     assert not balancer.move_door(Door())["changed"]
