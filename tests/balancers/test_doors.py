@@ -122,25 +122,40 @@ def test_what_it_cannot_do_is_refused_before_anything_is_touched(balancer: Runni
     balancer.kill()
     balancer.start()
     balancer.await_up()
-    found = "does not know how to show a maintenance page|knows no doors"
+    found = "does not know how to show a maintenance page|knows no door"
     for check_mode in (True, False):
         with pytest.raises(BatonError, match=found):
             balancer.move_door(CLOSED, check_mode=check_mode)
     assert [path for path in sorted(balancer.state.rglob("*")) if path.name != "fence.lock"] == [
         path for path in before if path.name != "fence.lock"
     ]
-    balancer.kill()
-    with pytest.raises(BatonError, match="does not"):
-        balancer.move_door(CLOSED)
+    assert not balancer.move_door(Door())["changed"]
 
 
-def test_a_door_that_makes_no_sense_is_named(balancer: RunningNginx | RunningCaddy) -> None:
+def test_one_that_does_not_run_begins_with_the_door_that_it_got_meanwhile(
+    balancer: RunningNginx | RunningCaddy,
+) -> None:
+    for door, status in ((CLOSED, 503), (Door(), 200)):
+        balancer.kill()
+        result = balancer.move_door(door)
+        assert (result["changed"], result["answering"], result["door"]["state"]) == (True, False, door.state)
+        balancer.start()
+        balancer.await_up()
+        assert (balancer.page()[0], balancer.move_door(door)["changed"]) == (status, False)
+
+
+def test_a_door_that_makes_no_sense_is_named_and_mended(balancer: RunningNginx | RunningCaddy) -> None:
     if isinstance(balancer, RunningNginx):
         (balancer.state / "nginx.door").symlink_to(balancer.directory)
     else:
         (balancer.state / "door").write_text("ajar")
-    with pytest.raises(BatonError, match="door"):
-        balancer.observe()
+    told = balancer.observe()
+    assert (told["live"], told["door"]["state"]) == ("blue", "open")
+    assert "which somebody else" in told["door"]["unsettled"]
+    assert balancer.move_door(CLOSED)["changed"]
+    assert (balancer.page()[0], balancer.balancer().door()) == (503, CLOSED)
+    balancer.move_door(Door())
+    assert (balancer.page()[0], balancer.balancer().door()) == (200, Door())
 
 
 def test_nginx_that_cannot_see_the_page_is_not_told_to_show_it(nginx: RunningNginx) -> None:

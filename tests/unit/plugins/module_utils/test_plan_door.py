@@ -42,15 +42,15 @@ def status(observed: Observed) -> str:
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.state)
 def test_a_door_is_what_its_word_says(door: Door) -> None:
-    assert door_of(door.word, "the map") == door
+    assert door_of(door.word, "the map", otherwise=MAINTENANCE) == door
 
 
 @pytest.mark.parametrize(
     "word", ["", "closed", "held", "held:0:5", "held:5", "maintenance:", "maintenance:x", "open:1"]
 )
 def test_another_word_is_none(word: str) -> None:
-    with pytest.raises(BatonError, match=r"the map holds .* for the door"):
-        door_of(word, "the map")
+    door = door_of(word, "the map", otherwise=MAINTENANCE)
+    assert (door.state, door.unsettled) == (MAINTENANCE, f"the map holds {word!r}, which somebody else wrote")
 
 
 @pytest.mark.parametrize("door", DOORS[1:], ids=lambda door: door.state)
@@ -67,13 +67,20 @@ def test_a_release_is_refused_while_any_door_is_not_open(door: Door) -> None:
     assert plan_release(world(at(Door()), {}), version="v3", sha256=SHA).mode == "forward"
 
 
+def test_a_release_is_refused_while_a_door_would_close_at_a_restart() -> None:
+    observed = world(at(Door()), at(Door(unsettled="maintenance:60 after a restart")))
+    with pytest.raises(BatonError, match=r"not open at lb2 \(open, maintenance:60 after a restart\)"):
+        plan_release(observed, version="v3", sha256=SHA)
+
+
 def test_a_release_is_refused_while_a_server_is_left_out() -> None:
     states = {"blue": {"app1": "ready", "app2": "drain"}, "green": {"app1": "maint", "app2": "ready"}}
     observed = world({}, {"server_states": states})
     out = r"app2 in blue at lb2 \(drain\), app1 in green at lb2 \(maint\)"
     with pytest.raises(BatonError, match=out):
         plan_release(observed, version="v3", sha256=SHA)
-    assert plan_rollback(observed).mode == "hot"
+    plan = plan_rollback(observed)
+    assert (plan.mode, plan.target_slot, plan.out) == ("hot", "blue", ["app2"])
     assert "left out app2 in blue at lb2 (drain) app1 in green at lb2 (maint)" in status(observed)
 
 
