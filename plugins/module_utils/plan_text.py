@@ -47,7 +47,7 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
     rows = {
         "way": WAYS[_way(plan)].format(**words),
         "left over": _left_over(plan),
-        "batches": _batches(plan.rolling) if plan.rolling else "",
+        "batches": _batches(plan.rolling) if plan.rolling and plan.rolling.batches else "",
         "clients": " > ".join([*(f"{share} %" for share in plan.traffic_steps), "all"]) if plan.traffic_steps else "",
         "steps": " > ".join(plan.steps) or "none",
         "hosts": ", ".join(plan.hosts),
@@ -69,7 +69,7 @@ def _way(plan: Plan) -> str:
         return "stay_shared"
     if plan.traffic_steps:
         return "hot_steps" if plan.mode == "hot" else "steps"
-    if not plan.rolling:
+    if not plan.rolling or plan.mode == "resume":
         return plan.mode
     return "in_place" if plan.rolling.in_place else "rolling"
 

@@ -52,6 +52,8 @@ class Outcome:
     failed_by_bad_version: int = 0
     migrations_wrong: int = 0
     seconds: float = 0.0
+    commit: str = ""
+    """What was struck."""
     problems: list[str] = field(default_factory=list)
     details: str = ""
     """The output of the runs, where there are problems."""
