@@ -39,9 +39,11 @@ class Rolling:
     """Traffic moves batch by batch."""
 
     batches: list[list[str]] = field(default_factory=list)
-    """The app hosts that still have to change."""
+    """The app hosts that still have to change; none where an interrupted update has changed them all, and the way back goes in batches."""
     in_place: bool = False
     """Whether a host is drained and its old version stopped before the new one starts."""
+    size: int = 1
+    """App hosts in a batch, on the way back too."""
     floor: int = 1
     """Servers that every load balancer must report up at any time."""
 
@@ -106,7 +108,7 @@ class Plan:
     @property
     def strategy(self) -> str:
         """The role that moves the traffic."""
-        return "rolling" if self.rolling else "blue_green"
+        return "rolling" if "roll" in self.steps else "blue_green"
 
     @property
     def changes(self) -> bool:
@@ -126,7 +128,7 @@ class Plan:
         # A slot that runs the version already takes all clients from any share, unless it is to begin with fewer.
         left_out |= {"settle"} if not self.shares or (self.mode == "hot" and not self.traffic_steps) else set()
         steps = [step for step in STEPS_OF_MODE[self.mode] if step not in left_out]
-        if not self.rolling:
+        if not self.rolling or BLUE_GREEN[0] not in steps:
             return steps
         steps[steps.index(BLUE_GREEN[0])] = "roll"
         return [step for step in steps if step not in BLUE_GREEN]
@@ -164,5 +166,5 @@ def rolling_to(target: str, observed: Observed, rollout: Rollout, mode: str) -> 
         (host for host in hosts if observed.seats(host) != {target}),
         key=lambda host: (OUT not in observed.seats(host), host),
     )
-    _size, in_place, floor = rollout.size(len(hosts))
-    return Rolling(rollout.batches(pending, of=len(hosts)), in_place, floor)
+    size, in_place, floor = rollout.size(len(hosts))
+    return Rolling(rollout.batches(pending, of=len(hosts)), in_place, size, floor)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.history import proven, schema_since
 from ansible_collections.baton.release.plugins.module_utils.observed import Observed
-from ansible_collections.baton.release.plugins.module_utils.plan import Plan, rolling_to
+from ansible_collections.baton.release.plugins.module_utils.plan import Plan, Rolling, rolling_to
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, SLOTS, other
 
@@ -56,10 +56,12 @@ def plan_release(
             _refuse_to_lose_the_way_back(observed, live_version, target, version)
         sha256 = _artifact(observed, version, sha256)
         _refuse_without_seats(observed, rollout)
+    rolling = rolling_to(target, observed, rollout, mode)
     if mode in ("resume", "nothing"):
         from_slot = _proven_beside(observed, target)
+        if mode == "resume" and from_slot == NOTHING_LIVE:
+            from_slot, rolling = _stopped_beside(observed, target, rollout)
         live_version = observed.version(from_slot) if from_slot in SLOTS else ""
-    rolling = rolling_to(target, observed, rollout, mode)
     # From "mixed" there is no slot that the other clients could stay in.
     in_steps = mode in ("forward", "hot") and not rollout.rolling and observed.live() == {from_slot}
     proven = bool(live_version and observed.verified(live_version))
@@ -186,6 +188,18 @@ def _proven_beside(observed: Observed, slot: str) -> str:
     beside = other(slot)
     version = observed.version(beside)
     return beside if version and observed.running(beside, version) and observed.verified(version) else NOTHING_LIVE
+
+
+def _stopped_beside(observed: Observed, slot: str, rollout: Rollout) -> tuple[str, Rolling | None]:
+    """Return the other slot if it holds a proven version that was stopped, as an update in place does, and how to go back there."""
+    beside, hosts = other(slot), len(observed.hosts)
+    version = observed.version(beside)
+    there = version and observed.verified(version) and len(observed.installed(version)) == hosts
+    if not there or observed.seatless() or hosts == 1:
+        return NOTHING_LIVE, None
+    size, in_place, floor = rollout.size(hosts) if rollout.rolling else (1, False, 0)
+    size, floor = (size, floor) if in_place else (1, hosts - 1)
+    return beside, Rolling([], in_place=True, size=size, floor=floor)
 
 
 def _refuse_to_lose_the_way_back(observed: Observed, live_version: str, target: str, version: str) -> None:

@@ -56,7 +56,7 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         "way": WAYS[_way(plan)].format(**words),
         "left over": _left_over(plan),
         "door": _door(plan),
-        "batches": _batches(plan.rolling) if plan.rolling else "",
+        "batches": _batches(plan.rolling) if plan.rolling and plan.rolling.batches else "",
         "clients": " > ".join([*(f"{share} %" for share in plan.traffic_steps), "all"]) if plan.traffic_steps else "",
         "steps": " > ".join(plan.steps) or "none",
         "hosts": ", ".join(plan.hosts),
@@ -94,7 +94,7 @@ def _way(plan: Plan) -> str:
         return "stay_shared"
     if plan.traffic_steps:
         return "hot_steps" if plan.mode == "hot" else "steps"
-    if not plan.rolling:
+    if not plan.rolling or plan.mode == "resume":
         return plan.mode
     return "in_place" if plan.rolling.in_place else "rolling"
 

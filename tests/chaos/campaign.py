@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,17 +100,15 @@ class Campaign:
             self._left.put(strike)
         self._planned = len(planned)
         self._say(f"{len(planned)} strikes to make, {len(done)} made before")
-        threads = [threading.Thread(target=self._work) for _ in range(min(workers, len(planned)))]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
-                thread.join()
-        except KeyboardInterrupt:
-            self._say("interrupted: the strikes under way are still made")
-            self._stopped.set()
-            for thread in threads:
-                thread.join()
+        # Waiting for a future, and not for a thread: a thread of which an interrupt ends the join counts as ended from then on.
+        with ThreadPoolExecutor(max(1, min(workers, len(planned)))) as pool:
+            working = [pool.submit(self._work) for _ in range(min(workers, len(planned)))]
+            try:
+                wait(working)
+            except KeyboardInterrupt:
+                self._say("interrupted: the strikes under way are still made")
+                self._stopped.set()
+                wait(working)
 
     def _work(self) -> None:
         """Make strikes until none is left; an environment that cannot be used any more is replaced."""

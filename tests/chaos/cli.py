@@ -30,7 +30,7 @@ def main() -> int:
     for interrupt in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interrupt, signal.default_int_handler)
     try:
-        results = Results.load(options.results, header(options.seed))
+        results = Results.load(options.results, header(options.seed), any_commit=options.any_commit)
     except ResultsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -63,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--results", type=Path, default=ROOT / ".cache" / "chaos" / "results.jsonl", help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--any-commit", action="store_true", help="go on with results of other commits, which the report names"
     )
     parser.add_argument("--report", type=Path, help="Markdown file to write, such as docs/chaos.md")
     return parser

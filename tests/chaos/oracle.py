@@ -21,6 +21,7 @@ from tests.witness.ledger import Ledger
 __all__ = ["Outcome", "examine"]
 
 RUNS_AT_MOST = 3
+REQUESTS_A_SECOND = 25  # more of them only take the processors from the playbooks
 LOOKS_AT_MOST = 5
 HELD_SECONDS = 2.5
 ORPHANS_END_SECONDS = 60.0
@@ -51,6 +52,8 @@ class Outcome:
     failed_by_bad_version: int = 0
     migrations_wrong: int = 0
     seconds: float = 0.0
+    commit: str = ""
+    """What was struck."""
     problems: list[str] = field(default_factory=list)
     details: str = ""
     """The output of the runs, where there are problems."""
@@ -92,7 +95,7 @@ class Examination:
     def run(self) -> Outcome:
         """Strike, see to it that people get out of it in their way, and judge."""
         began, outcome = time.monotonic(), self.outcome
-        with self.scene.witness("strike") as witness:
+        with self.scene.witness("strike", rate=REQUESTS_A_SECOND) as witness:
             witness.wait_until_flowing()
             fallen = self.scene.fell(self.strike, self.procedure, self.goal)
             try:

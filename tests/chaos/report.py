@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from tests.chaos.oracle import Outcome
@@ -62,7 +63,9 @@ def _totals(results: Results) -> Iterator[tuple[str, object]]:
     yield "**doubled or lost migrations**", sum(outcome.migrations_wrong for outcome in outcomes)
     yield "strikes that hit a task while it ran", sum(outcome.in_task for outcome in outcomes)
     yield "processes that lived on after a death", sum(outcome.orphans for outcome in outcomes)
-    yield from results.header.items()
+    for commit, number in Counter(outcome.commit for outcome in outcomes).items():
+        yield f"strikes at commit {commit}", number
+    yield from ((name, value) for name, value in results.header.items() if name != "commit")
 
 
 def _struck(results: Results) -> str:

@@ -46,12 +46,13 @@ class Results:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def load(cls, path: Path, wanted: dict[str, Any] | None = None) -> Results:
+    def load(cls, path: Path, wanted: dict[str, Any] | None = None, *, any_commit: bool = False) -> Results:
         """Read the file, or begin it where there is none.
 
         Args:
             path: the file.
             wanted: the header that it has to have; None for any.
+            any_commit: whether to go on with the results of other commits.
 
         Raises:
             ResultsError: the file has another header, or is not there and no header is wanted.
@@ -61,11 +62,14 @@ class Results:
             raise ResultsError(
                 f"Found: no results in {path}. Expected: those of a run. To do: python -m tests.chaos --all"
             )
-        if lines and wanted not in (None, lines[0]):
+        known = (
+            {**lines[0], "commit": wanted["commit"]} if lines and wanted and any_commit else lines[0] if lines else None
+        )
+        if lines and wanted not in (None, known):
             raise ResultsError(
                 f"Found: {path} holds results of {lines[0]}. Expected: {wanted}. To do: move it away, or name another file with --results."
             )
-        results = cls(path, lines[0] if lines else wanted or {})
+        results = cls(path, known or wanted or {})
         if not lines:
             path.parent.mkdir(parents=True, exist_ok=True)
             results._append(results.header)
@@ -75,7 +79,7 @@ class Results:
                     Occurrence(**{**one, "hosts": tuple(one["hosts"])}) for one in line["tasks"]
                 ]
             else:
-                results.outcomes.append(Outcome(**line))
+                results.outcomes.append(Outcome(**{"commit": lines[0]["commit"], **line}))
         return results
 
     def record(self, procedure: str, tasks: Sequence[Occurrence]) -> None:
@@ -86,6 +90,7 @@ class Results:
 
     def add(self, outcome: Outcome) -> None:
         """Keep what came of a strike."""
+        outcome.commit = self.header["commit"]
         with self._lock:
             self.outcomes.append(outcome)
             self._append(outcome.as_line())

@@ -97,8 +97,8 @@ class Scene(Environment):
             raise SceneError(f"a release between two strikes failed:\n{played.output}")
 
     def prepare(self, procedure: Procedure) -> str:
-        """Have a proven version live and what the procedure needs; return the version that it is to bring."""
-        if not self.settled():
+        """Have a proven version live, one to go back to, and what the procedure needs; return the version that it is to bring."""
+        if not self.settled() or not self.version_before(*look(self).served):
             self.settle()
         if procedure.goal in ("new", "bad"):
             return self.new_version(edits=BROKEN if procedure.goal == "bad" else {})

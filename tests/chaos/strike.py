@@ -87,15 +87,20 @@ def one(procedure: str, occurrence: Occurrence, death: Death, moment: Moment, wa
 def dealt(strikes: Sequence[Strike], *, seed: int) -> list[Strike]:
     """Return the strikes in an order of which a beginning of any length is spread over all tasks.
 
-    Task after task has its turn, then all of them again. Tasks of the controller alone, and those that every host skipped, come after
-    all others: the targets are then as before or after one of those.
+    Task after task has its turn, a task that a procedure comes to again after those that it comes to for the first time; then all of
+    them again. Tasks of the controller alone, and those that every host skipped, come after all others: the targets are then as before
+    or after one of those.
     """
-    of_task: dict[tuple[str, str], list[Strike]] = {}
+    of_task: dict[tuple[str, Occurrence], list[Strike]] = {}
     for strike in strikes:
-        of_task.setdefault((strike.procedure, str(strike.occurrence)), []).append(strike)
+        of_task.setdefault((strike.procedure, strike.occurrence), []).append(strike)
+    met: set[tuple[bool, str, str]] = set()
     turns = []
     for (procedure, task), own in of_task.items():
         chance = random.Random(f"{seed} {procedure} {task}")  # noqa: S311  # no secret
+        idle = not (task.remote and task.hosts)
+        again = (idle, procedure, task.task) in met
+        met.add((idle, procedure, task.task))
         for turn, strike in enumerate(chance.sample(own, len(own))):
-            turns.append((not (strike.occurrence.remote and strike.occurrence.hosts), turn, chance.random(), strike))
-    return [strike for *_, strike in sorted(turns, key=lambda one: one[:3])]
+            turns.append((idle, turn, again, chance.random(), strike))
+    return [strike for *_, strike in sorted(turns, key=lambda one: one[:4])]

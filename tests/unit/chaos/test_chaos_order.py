@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.chaos.recording import Occurrence
 from tests.chaos.strike import DEATHS, MOMENTS, WAYS, Strike, dealt, every
 
@@ -35,6 +37,13 @@ def test_what_every_host_skipped_does_not_come_before_what_does_something() -> N
     for seed in range(20):
         strikes = dealt([*every("release", [SKIPPED, *TASKS], seed=seed)], seed=seed)
         assert {strike.occurrence.task for strike in strikes[: 2 * EACH]} == {"Stage", "Switch"}
+
+
+def test_a_task_of_the_next_batch_has_its_first_turn_after_all_tasks_have_had_theirs() -> None:
+    tasks = [*TASKS, replace(TASKS[0], nth=2), replace(TASKS[2], nth=2)]
+    for seed in range(20):
+        strikes = dealt([*every("release", tasks, seed=seed)], seed=seed)
+        assert [strike.occurrence.nth for strike in strikes[:4]] == [1, 1, 2, 2]
 
 
 def test_none_is_lost_and_a_seed_has_one_order() -> None:

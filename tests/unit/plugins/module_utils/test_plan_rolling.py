@@ -53,7 +53,7 @@ def released(observed: Observed, version: str = "v2", rollout: Rollout = SURGE) 
 
 def test_one_host_after_the_other() -> None:
     plan = released(ONE_LIVE)
-    assert plan.rolling == Rolling([["app1"], ["app2"], ["app3"]], in_place=False, floor=3)
+    assert plan.rolling == Rolling([["app1"], ["app2"], ["app3"]], in_place=False, size=1, floor=3)
     assert plan.steps == ["stage", "roll", "verify", "watch"]
     assert (plan.strategy, plan.way_back, plan.serving) == ("rolling", "hot", [])
     assert plan.parts(state_host="lb1")["app2"] == ["stage", "roll"]
@@ -61,7 +61,7 @@ def test_one_host_after_the_other() -> None:
 
 def test_in_place_nothing_stays_hot() -> None:
     plan = released(ONE_LIVE, rollout=IN_PLACE)
-    assert plan.rolling == Rolling([["app1"], ["app2"], ["app3"]], in_place=True, floor=2)
+    assert plan.rolling == Rolling([["app1"], ["app2"], ["app3"]], in_place=True, size=1, floor=2)
     assert plan.way_back == "warm"
 
 
@@ -133,8 +133,24 @@ def test_back_from_an_interrupted_update_is_hot_where_the_old_version_runs(versi
 def test_back_from_an_interrupted_update_in_place_is_host_by_host() -> None:
     plan = plan_rollback(begun("green", "out", "blue", in_place=True), rollout=IN_PLACE)
     assert (plan.version, plan.mode, plan.target_slot) == ("v1", "warm", "blue")
-    assert plan.rolling == Rolling([["app2"], ["app1"]], in_place=True, floor=2)
+    assert plan.rolling == Rolling([["app2"], ["app1"]], in_place=True, size=1, floor=2)
     assert plan.serving == ["app3"]
+
+
+@pytest.mark.parametrize("rollout", [IN_PLACE, SURGE, Rollout()], ids=["in place", "surge", "all at once"])
+def test_an_update_in_place_that_has_changed_all_hosts_still_has_its_way_back(rollout: Rollout) -> None:
+    """Killed in the watch, or when a bad version was to be taken back: the old version is stopped by then, and the only way back."""
+    hosts = [host(slot("v1", current=False), slot("v2", verified=False)) for _ in HOSTS]
+    observed = world(balancer("green"), hosts, *UNFINISHED)
+    plan = released(observed, rollout=rollout)
+    assert (plan.mode, plan.from_slot, plan.from_version, plan.way_back) == ("resume", "blue", "v1", "warm")
+    assert plan.rolling == Rolling([], in_place=True, size=1, floor=2)
+    assert (plan.strategy, plan.steps) == ("blue_green", ["switch", "verify", "watch"])
+    text = "\n".join(describe(plan, app_name="shop", step_notes={}))
+    assert "goes back batch by batch to v1" in text
+    assert "batches" not in text
+    gone = [{**one, "releases": [mark for mark in one["releases"] if mark["version"] != "v1"]} for one in hosts]
+    assert released(world(balancer("green"), gone, *UNFINISHED), rollout=rollout).from_slot == "none"
 
 
 def test_an_interrupted_rollback_goes_on_to_the_version_it_was_to_go_back_to() -> None:
@@ -165,7 +181,7 @@ def test_back_without_a_host_counts_those_that_are_left() -> None:
     observed = begun("green", "blue", "blue", in_place=True)
     lost = Observed(observed.balancers, {**observed.hosts, "app3": {"lost": "unreachable"}}, observed.journal)
     plan = plan_rollback(lost, rollout=IN_PLACE)
-    assert plan.rolling == Rolling([["app1"]], in_place=True, floor=1)
+    assert plan.rolling == Rolling([["app1"]], in_place=True, size=1, floor=1)
 
 
 def test_the_plan_says_how_it_goes() -> None:
