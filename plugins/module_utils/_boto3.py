@@ -16,6 +16,7 @@ try:
     import boto3
     from botocore import exceptions
     from botocore.config import Config
+    from botocore.parsers import ResponseParserError
 except ImportError as import_error:
     _MISSING = str(import_error)
 else:
@@ -50,7 +51,7 @@ def client_of(service: str, *, region: str) -> typing.Any:
     retries = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
     timeouts = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
     try:
-        return boto3.client(service, region_name=region, config=Config(retries=retries, **timeouts))
+        return boto3.Session().client(service, region_name=region, config=Config(retries=retries, **timeouts))
     except (exceptions.BotoCoreError, ValueError) as error:
         raise BatonError(
             found=f"boto3 cannot use what it finds on this host: {_shown(error)}",
@@ -78,7 +79,7 @@ def listed(client: typing.Any, operation: str, key: str, **parameters: typing.An
         BatonError: it refuses, or there are no credentials.
     """
     with _understood(client.meta.method_to_api_mapping[operation]):
-        return [one for page in client.get_paginator(operation).paginate(**parameters) for one in page[key]]
+        return [one for page in client.get_paginator(operation).paginate(**parameters) for one in page.get(key, ())]
 
 
 @contextlib.contextmanager
@@ -93,6 +94,12 @@ def _understood(action: str) -> typing.Iterator[None]:
             found=f"AWS does not answer {action}: {_shown(error)}",
             expected="an answer",
             fix="look whether this host reaches the endpoint of elasticloadbalancing (network, proxy, AWS_ENDPOINT_URL), then run again",
+        ) from error
+    except ResponseParserError as error:
+        raise SilentError(
+            found=f"what answers {action} is not AWS, or answers half",
+            expected="an answer in XML, as AWS gives it",
+            fix="look what answers in its place (a proxy, AWS_ENDPOINT_URL), then run again",
         ) from error
     except exceptions.BotoCoreError as error:
         raise _no_credentials(action, _shown(error)) from error
@@ -127,7 +134,7 @@ def _refusal(action: str, response: typing.Mapping[str, typing.Any]) -> BatonErr
 def _no_credentials(action: str, said: str) -> BatonError:
     return BatonError(
         found=f"boto3 gets no answer to {action} with what it finds on this host ({said})",
-        expected="credentials that AWS takes: of the instance's role, in the variables AWS_*, or in ~/.aws of the user that the task runs as",
+        expected="credentials that AWS takes: of the instance's role, in variables AWS_*, or in ~/.aws of the user that the task runs as",
         fix="give them to this host; they are no settings of this collection",
     )
 

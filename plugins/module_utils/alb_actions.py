@@ -62,7 +62,8 @@ def routing_of(actions: Actions, groups: Groups, where: str) -> Routing:
             expected="a weight above 0 for the slot that is live alone, or the weights that lb_switch sets for a share",
             fix="find out who changed them, and set that of the slot that is not live to 0",
         )
-    return Routing(*found, unsettled=_unsettled(forward, found[1]))
+    live, share = found
+    return Routing(live, share=share, unsettled=_unsettled(forward, share))
 
 
 def actions_for(actions: Actions, groups: Groups, after: Routing) -> list[dict[str, typing.Any]]:
@@ -90,7 +91,10 @@ def _last(actions: Actions) -> Action:
 def _kept(action: Action) -> dict[str, typing.Any]:
     """Return an action to be written again: AWS does not show the secret of a login, and keeps it only when it is told to."""
     oidc = action.get("AuthenticateOidcConfig")
-    return {**action, "AuthenticateOidcConfig": {**oidc, "UseExistingClientSecret": True}} if oidc else {**action}
+    if not oidc:
+        return {**action}
+    shown = {name: value for name, value in oidc.items() if name != "ClientSecret"}
+    return {**action, "AuthenticateOidcConfig": {**shown, "UseExistingClientSecret": True}}
 
 
 def _weights(forward: Action) -> dict[str, int]:

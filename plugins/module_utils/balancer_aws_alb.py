@@ -199,8 +199,9 @@ class AwsAlb:
             time.sleep(_POLL_SECONDS)
 
     def _pool(self, group: str) -> dict[str, typing.Any]:
-        told = ask(self._client, "describe_target_health", TargetGroupArn=group)["TargetHealthDescriptions"]
-        states = {_address(one["Target"]): one["TargetHealth"]["State"] for one in told}
+        told = ask(self._client, "describe_target_health", TargetGroupArn=group)
+        described = told.get("TargetHealthDescriptions", ())
+        states = {_address(one["Target"]): one["TargetHealth"]["State"] for one in described}
         return {
             "servers": [address for address, state in states.items() if state != _TAKEN_OUT],
             "hosts": [],

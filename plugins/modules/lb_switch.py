@@ -73,9 +73,9 @@ options:
         grows. A client that keeps no cookies draws a number at each request. On several load balancers the same number means the same.
       - Like the live slot, it changes without a reload, and survives reloads and restarts.
       - The driver V(nginx) supports only V(0) and V(100).
-      - With V(aws_alb) the load balancer draws a slot for each new client by the weights of the target groups, and holds it there for an hour
-        (group stickiness). So clients that have a slot keep it while the share grows, and fewer than the share have moved. What the share
-        is follows from the weights, which add up to 700 while V(blue) is live and to 900 while V(green) is.
+      - With V(aws_alb) the load balancer draws a slot for each new client by the weights of the target groups, and holds it there for an
+        hour (group stickiness). So clients that have a slot keep it while the share grows, and fewer than the share have moved. Which slot
+        is live, the weights say too - they add up to 700 while V(blue) is and to 900 while V(green) is.
     type: int
     default: 100
   seats:
@@ -161,9 +161,9 @@ options:
     type: str
     default: /health/ready
 notes:
-  - The driver V(aws_alb) runs on any host that reaches AWS, such as a bastion or the controller itself, and keeps O(state_dir) there. Leases
-    fence it among the runs on that host, and only there. AWS itself knows no lease and cannot compare and swap, so between reading and writing,
-    a fraction of a second, a change that somebody else makes can be overwritten. The module warns of that at each switch.
+  - The driver V(aws_alb) runs on any host that reaches AWS, such as a bastion or the controller itself, and keeps O(state_dir) there.
+    Leases fence it among the runs on that host, and only there. AWS itself knows no lease and cannot compare and swap, so between reading
+    and writing, a fraction of a second, a change that somebody else makes can be overwritten. The module warns of that at each switch.
   - It is tested over HTTP against the simulation of AWS in moto, which has no traffic. How soon an Application Load Balancer follows a
     change, and that it loses no request meanwhile, was not measured. The module waits until AWS shows the new weights.
   - It needs the rights C(DescribeListeners), C(DescribeRules), C(DescribeTargetGroups), C(DescribeTargetHealth), C(ModifyListener) and
