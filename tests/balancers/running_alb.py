@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import http.server
-import functools
+import itertools
 import socket
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class Moto:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self._log = directory / "moto.log"
+        self.numbers = itertools.count(1)
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -46,10 +48,6 @@ class Moto:
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.1)
-
-    def reset(self) -> None:
-        """Forget everything."""
-        assert self.ask("POST", "/moto-api/reset", b"", {})[0] == http.client.OK
 
     def ask(self, method: str, path: str, body: bytes, headers: typing.Mapping[str, str]) -> Answer:
         """Pass a request on."""
@@ -65,6 +63,11 @@ class Moto:
     def client(self, service: str) -> typing.Any:
         """Return a client that asks it directly."""
         return boto3.client(service, region_name=REGION, endpoint_url=f"http://127.0.0.1:{self.port}")
+
+    @functools.cached_property
+    def subnets(self) -> list[dict[str, str]]:
+        """Those of the default network."""
+        return list(self.client("ec2").describe_subnets()["Subnets"])
 
     def close(self) -> None:
         """End it."""
@@ -140,13 +143,15 @@ class AlbInMoto:
     """A load balancer with a listener and one rule of it, which forward to the target groups of both slots with weight 0."""
 
     def __init__(self, moto: Moto) -> None:
-        """Make it, beside the proxy."""
+        """Make it, beside those of other tests."""
         self.moto, self.client = moto, moto.client("elbv2")
-        subnets = moto.client("ec2").describe_subnets()["Subnets"]
+        subnets = moto.subnets
         self.vpc = subnets[0]["VpcId"]
-        made = self.client.create_load_balancer(Name="shop", Subnets=[one["SubnetId"] for one in subnets[:2]])
+        self.name = f"shop{next(moto.numbers)}"
+        self.names = {slot: f"{self.name}-{slot}" for slot in PORTS}
+        made = self.client.create_load_balancer(Name=self.name, Subnets=[one["SubnetId"] for one in subnets[:2]])
         self.balancer: str = made["LoadBalancers"][0]["LoadBalancerArn"]
-        self.groups = {slot: self.target_group(f"shop-{slot}") for slot in PORTS}
+        self.groups = {slot: self.target_group(self.names[slot]) for slot in PORTS}
         for slot, port in PORTS.items():
             self.client.register_targets(
                 TargetGroupArn=self.groups[slot], Targets=[{"Id": host, "Port": port} for host in HOSTS]
