@@ -311,7 +311,8 @@ def test_an_application_load_balancer_of_aws_is_accepted() -> None:
     assert problems_of(ALB) == {}
     rule = f"{LISTENER.replace(':listener/', ':listener-rule/')}/9683b2d02a6cabee"
     arns = {
-        slot: f"{LISTENER.split(':listener')[0]}:targetgroup/shop-{slot}/73e2d6bc24d8a067" for slot in ("blue", "green")
+        slot: f"{LISTENER.split(':listener', maxsplit=1)[0]}:targetgroup/shop-{slot}/73e2d6bc24d8a067"
+        for slot in ("blue", "green")
     }
     assert problems_of({**ALB, "traffic_admin": rule, "traffic_target_groups": arns}) == {}
 
