@@ -95,10 +95,8 @@ def _understood(action: str) -> typing.Iterator[None]:
             expected="an answer",
             fix="look whether this host reaches the endpoint of elasticloadbalancing (network, proxy, AWS_ENDPOINT_URL), then run again",
         ) from error
-    except (
-        ResponseParserError,
-        LookupError,
-    ) as error:  # a whole page of HTML makes botocore's parser look for what is not there
+    # A whole page of HTML has botocore's parser look for what is not there.
+    except (ResponseParserError, LookupError) as error:
         raise SilentError(
             found=f"what answers {action} is not AWS, or answers half",
             expected="an answer in XML, as AWS gives it",
