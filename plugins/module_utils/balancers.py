@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE
+from ansible_collections.baton.release.plugins.module_utils.slots import MIXED
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.balancer_haproxy import HAProxy
@@ -18,6 +19,18 @@ if typing.TYPE_CHECKING:
 __all__ = ["DRIVERS", "balancer", "stateful_balancer"]
 
 Options = typing.Mapping[str, typing.Any]
+
+
+def _aws_alb(options: Options) -> Balancer:
+    from ansible_collections.baton.release.plugins.module_utils.balancer_aws_alb import AwsAlb  # noqa: PLC0415 - see above
+
+    if options["slot"] == MIXED:
+        raise BatonError(
+            found=f"the slot {MIXED}, for which each app host has a seat",
+            expected="blue or green: the driver aws_alb has no seats",
+            fix="release with release_strategy: blue_green; nothing was touched",
+        )
+    return AwsAlb(options["admin"] or "", options["target_groups"] or {})
 
 
 def _caddy(options: Options) -> Balancer:
@@ -57,7 +70,12 @@ def _nginx(options: Options) -> Balancer:
     )
 
 
-DRIVERS: dict[str, typing.Callable[[Options], Balancer]] = {"caddy": _caddy, "haproxy": _haproxy, "nginx": _nginx}
+DRIVERS: dict[str, typing.Callable[[Options], Balancer]] = {
+    "aws_alb": _aws_alb,
+    "caddy": _caddy,
+    "haproxy": _haproxy,
+    "nginx": _nginx,
+}
 """For each driver what makes one from the options of ``lb_switch``."""
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "INSIDE",
     "INSIDE_OR_NOTHING",
     "KEY_PATH",
+    "LISTENER_OR_RULE",
     "LOCK_TIME",
     "ONE_LINE",
     "PATH",
@@ -38,6 +39,8 @@ __all__ = [
     "STORE_KEY",
     "TAG",
     "TAG_OR_NOTHING",
+    "TARGET_GROUP",
+    "TARGET_GROUP_OR_NOTHING",
     "URL_PATH",
     "USER",
     "USER_OR_NOTHING",
@@ -58,6 +61,8 @@ _LONGEST_LINE = 200  # characters
 _LONGEST_NAME = 200  # bytes, of 255: temporary files have longer names
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _COUNT_OR_SHARE = re.compile(r"0|[1-9][0-9]{0,3}|(100|[1-9]?[0-9])%")
+_ALB = r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]{1,30}:[0-9]{12}"
+_AWS_NAME = r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?"
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
 
 
@@ -180,8 +185,14 @@ BASE_URL = text(
     _is_base_url,
     "http:// or https:// with a host, without a user and without / at its end, such as http://127.0.0.1:8080",
 )
+LISTENER_OR_RULE = like(
+    rf"{_ALB}:listener(/app/{_AWS_NAME}(/[0-9a-z]+){{2}}|-rule/app/{_AWS_NAME}(/[0-9a-z]+){{3}})",
+    "the ARN of a listener or a listener rule of an Application Load Balancer",
+)
+TARGET_GROUP = like(rf"{_AWS_NAME}|{_ALB}:targetgroup/{_AWS_NAME}/[0-9a-z]+", "the name or the ARN of a target group")
 ADMIN = text(
-    lambda value: _is_base_url(value) or _is_path(value), f"{BASE_URL.expected}; or for haproxy the path of a socket"
+    lambda value: _is_base_url(value) or _is_path(value) or LISTENER_OR_RULE.holds(value),
+    f"{BASE_URL.expected}; or for haproxy the path of a socket, or for aws_alb {LISTENER_OR_RULE.expected}",
 )
 PORT = whole(1, 65_535)
 RETRIES = whole(0, 100)
@@ -213,6 +224,7 @@ FILE_OR_NOTHING = or_nothing(FILE)
 INSIDE_OR_NOTHING = or_nothing(INSIDE)
 VARIABLE_OR_NOTHING = or_nothing(VARIABLE)
 USER_OR_NOTHING = or_nothing(USER)
+TARGET_GROUP_OR_NOTHING = or_nothing(TARGET_GROUP)
 REVISION_OR_NOTHING = like(
     r"(-1|[A-Za-z0-9_@][A-Za-z0-9_.:+@/-]{0,199})?", "the full identifier of a migration, base or -1"
 )

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
+from ansible_collections.baton.release.plugins.module_utils.settings_aws_alb import complaints_of_aws_alb
 from ansible_collections.baton.release.plugins.module_utils.settings_types import Complaint, number_of, truth_of
 
 __all__ = ["complaints_between"]
@@ -44,6 +45,7 @@ def complaints_between(groups: Groups, settings: Settings) -> list[tuple[Complai
                 *_secrets(values),
                 *_database(values),
                 *_admin(values),
+                *complaints_of_aws_alb(values),
                 *_preview(values),
             )
         ]
@@ -197,7 +199,7 @@ def _admin(values: Values) -> typing.Iterator[Complaint]:
         yield Complaint(
             "traffic_admin", f"{admin:.80}", "the path of HAProxy's socket, for traffic_driver haproxy", "correct it"
         )
-    elif driver in _ASKED_BY_URL and admin.startswith("/"):
+    elif driver in _ASKED_BY_URL and admin.startswith(("/", "arn:")):
         expected = f"the URL of {_ASKED_BY_URL[driver]}, for traffic_driver {driver}"
         yield Complaint("traffic_admin", f"{admin:.80}", expected, "correct it")
 
@@ -245,8 +247,8 @@ def _sockets(groups: Groups, settings: Settings) -> Found:
 
 
 def _sockets_of_balancer(groups: Groups, host: str, values: Values, slots: typing.Mapping[str, typing.Any]) -> Found:
-    """A host may be both app host and load balancer, as long as their ports stay apart."""
-    if host not in groups.get("lb", ()):
+    """A host may be both app host and load balancer, as long as their ports stay apart; those of aws_alb are not on this host."""
+    if host not in groups.get("lb", ()) or values.get("traffic_driver") == "aws_alb":
         return
     urls = {"traffic_url": values.get("traffic_url"), "traffic_admin": values.get("traffic_admin")}
     preview = values.get("traffic_preview")

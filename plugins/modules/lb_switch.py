@@ -16,12 +16,14 @@ description:
   - The change is a compare-and-swap under a lock on that host. It is refused when another slot is live than the expected one, or
     when the host has seen a newer lease; of two writers that expect the same, one wins.
   - The load balancer looks the live slot up at every request, so nothing is reloaded, no request is lost, and the choice survives
-    a restart of the load balancer.
+    a restart of the load balancer. An Application Load Balancer of AWS (driver V(aws_alb), a preview) is told by one call instead.
   - It also opens and closes the door (O(state=open), O(state=held), O(state=maintenance)), which stands before whatever is live, and puts
     single servers into another state (O(state=servers)). These are absolute, fenced and kept in the same way.
 extends_documentation_fragment:
   - baton.release.attributes
   - baton.release.fence
+requirements:
+  - boto3 >= 1.28, for O(driver=aws_alb)
 attributes:
   check_mode:
     support: full
@@ -45,9 +47,11 @@ options:
     choices: [live, prepared, fenced, gathered, open, held, maintenance, servers]
     default: live
   driver:
-    description: Which load balancer it is.
+    description:
+      - Which load balancer it is.
+      - V(aws_alb) is a preview, and not fenced in AWS; see the notes.
     type: str
-    choices: [caddy, haproxy, nginx]
+    choices: [aws_alb, caddy, haproxy, nginx]
     default: caddy
   app_name:
     description: Name of the app in the load balancer's configuration.
@@ -70,6 +74,9 @@ options:
         grows. A client that keeps no cookies draws a number at each request. On several load balancers the same number means the same.
       - Like the live slot, it changes without a reload, and survives reloads and restarts.
       - The driver V(nginx) supports only V(0) and V(100).
+      - With V(aws_alb) the load balancer draws a slot for each new client by the weights of the target groups, and holds it there for an
+        hour (group stickiness). So clients that have a slot keep it while the share grows, and fewer than the share have moved. Which slot
+        is live, the weights say too - they add up to 700 while V(blue) is and to 900 while V(green) is.
     type: int
     default: 100
   seats:
@@ -132,7 +139,20 @@ options:
       - For V(nginx) the URL of the listener that the role nginx configures for this, by default C(http://127.0.0.1:8083). nginx itself does
         not say which servers are up and what is in flight. Up is what answers O(health_path) when it is asked from nginx's host, and in
         flight are nginx's connections, as C(/proc) lists them.
+      - For V(aws_alb) the ARN of a listener, whose default action is changed then, or of one of its rules. It says the region, too.
     type: str
+  target_groups:
+    description:
+      - For V(aws_alb) the target group of each slot, by name or ARN. Not used by other drivers.
+      - The listener or rule must forward to no others. Before the first release it forwards to both with weight 0.
+    type: dict
+    suboptions:
+      blue:
+        description: Of the slot blue.
+        type: str
+      green:
+        description: Of the slot green.
+        type: str
   preview:
     description: For each slot the URL of the load balancer's listener that always leads to that slot.
     type: dict
@@ -141,6 +161,18 @@ options:
     description: Path that a server answers with 200 when it can serve.
     type: str
     default: /health/ready
+notes:
+  - The driver V(aws_alb) runs on any host that reaches AWS, such as a bastion or the controller itself, and keeps O(state_dir) there.
+    Leases fence it among the runs on that host, and only there. AWS itself knows no lease and cannot compare and swap, so between reading
+    and writing, a fraction of a second, a change that somebody else makes can be overwritten. The module warns of that at each switch.
+  - It is tested over HTTP against the simulation of AWS in moto, which has no traffic. How soon an Application Load Balancer follows a
+    change, and that it loses no request meanwhile, was not measured. The module waits until AWS shows the new weights.
+  - It needs the rights C(DescribeListeners), C(DescribeRules), C(DescribeTargetGroups), C(DescribeTargetHealth), C(ModifyListener) and
+    C(ModifyRule) of C(elasticloadbalancing). Credentials, proxies and the endpoint are what boto3 finds there, never options.
+  - Only the forward action is changed. What comes before it, such as a login, stays, and so do conditions, certificates and targets. Target
+    groups may have no target stickiness of their own, because AWS takes that only with group stickiness, which is off without a share.
+  - AWS checks the health of a target group only while a listener or rule has it, which the listeners of O(preview) see to. What is in
+    flight at a target, AWS does not say.
 """
 
 EXAMPLES = r"""
@@ -157,6 +189,19 @@ EXAMPLES = r"""
     app_name: shop
     state_dir: /var/lib/baton/shop
     preview: {blue: "http://127.0.0.1:8081", green: "http://127.0.0.1:8082"}
+    slot: green
+    expected: blue
+    min_up: 3
+    token: "{{ lock.lease.token }}"
+
+- name: Do that at an Application Load Balancer of AWS
+  baton.release.lb_switch:
+    driver: aws_alb
+    app_name: shop
+    state_dir: /var/lib/baton/shop
+    admin: arn:aws:elasticloadbalancing:eu-central-1:123456789012:listener/app/shop/50dc6c495c0c9188/f2f7dc8efc522ab2
+    target_groups: {blue: shop-blue, green: shop-green}
+    preview: {blue: "http://shop.internal:8081", green: "http://shop.internal:8082"}
     slot: green
     expected: blue
     min_up: 3
@@ -240,7 +285,7 @@ answering:
 pools:
   description:
     - For each slot the servers of its pool with their hosts, those that the load balancer holds to be up, and the requests in flight.
-    - For V(nginx) on a host that does not show its processes, the requests in flight are empty.
+    - For V(nginx) on a host that does not show its processes, and for V(aws_alb), the requests in flight are empty, which means unknown.
     - The hosts are missing where the load balancer is not configured for rolling updates.
   returned: except with O(state=prepared)
   type: dict
@@ -316,6 +361,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "server_states": {"type": "dict", "default": {}},
     "servers": {"type": "dict"},
     "admin": {"type": "str"},
+    "target_groups": {"type": "dict", "options": {slot: {"type": "str"} for slot in SLOTS}},
     "preview": {"type": "dict", "required": True},
     "health_path": {"type": "str", "default": "/health/ready"},
 }

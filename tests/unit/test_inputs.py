@@ -523,6 +523,8 @@ def test_lb_switch(sandbox: Path) -> None:
         "server_states": st.dictionaries(st.just("app1") | TEXTS, st.just("drain") | ANYTHING, max_size=2),
         "servers": st.lists(st.just("app1") | TEXTS, max_size=2)
         | st.dictionaries(st.just("app1") | TEXTS, ANYTHING, max_size=2),
+        "driver": st.sampled_from(["aws_alb", "x"]),
+        "target_groups": st.dictionaries(st.sampled_from(["blue", "green"]) | TEXTS, ANYTHING, max_size=2),
         "health_path": TEXTS,
         "min_up": NUMBERS,
         "wait": SECONDS,

@@ -11,6 +11,13 @@ from tests.unit.plugins.module_utils.settings_of_a_fleet import GROUPS, problems
 ROLLING = {"release_strategy": "rolling"}
 
 # What is changed, on which hosts, which groups there are, where the problem is said to be, and words of what is said.
+LISTENER = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:listener/app/shop/50dc6c495c0c9188/f2f7dc8efc522ab2"
+ALB = {
+    "traffic_driver": "aws_alb",
+    "traffic_admin": LISTENER,
+    "traffic_target_groups": {"blue": "shop-blue", "green": "shop-green"},
+    "watch_seconds": 0,
+}
 TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...], dict[str, list[str]], str, str]] = [
     ("no app hosts", {}, (), {**GROUPS, "app": []}, "group app", "no hosts, expected at least one host"),
     ("no load balancers", {}, (), {"app": ["app1"]}, "group lb", "the load balancers; to do: correct the inventory"),
@@ -144,6 +151,70 @@ TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...], dict[str, list[str]],
         "the URL of nginx's listener",
     ),
     (
+        "a listener of AWS where nginx's URL is needed",
+        {"traffic_driver": "nginx", "traffic_admin": LISTENER},
+        ("lb1",),
+        GROUPS,
+        "traffic_admin",
+        "the URL of nginx's listener",
+    ),
+    (
+        "a URL where a listener of AWS is needed",
+        {**ALB, "traffic_admin": "http://127.0.0.1:2019"},
+        ("lb1",),
+        GROUPS,
+        "traffic_admin",
+        "the ARN of a listener or a listener rule",
+    ),
+    (
+        "no target group",
+        {**ALB, "traffic_target_groups": {"blue": "shop-blue", "green": ""}},
+        ("lb1",),
+        GROUPS,
+        "traffic_target_groups.green",
+        "nothing, expected the name or ARN of a target group, for traffic_driver aws_alb",
+    ),
+    (
+        "one target group for both",
+        {**ALB, "traffic_target_groups": {"blue": "shop", "green": "shop"}},
+        ("lb1",),
+        GROUPS,
+        "traffic_target_groups",
+        "shop for both slots",
+    ),
+    (
+        "target groups of another driver",
+        {"traffic_driver": "caddy", "traffic_target_groups": ALB["traffic_target_groups"]},
+        ("lb1",),
+        GROUPS,
+        "traffic_target_groups.blue",
+        "it only for aws_alb",
+    ),
+    (
+        "a rolling update without seats",
+        {**ALB, **ROLLING},
+        ("lb1",),
+        GROUPS,
+        "release_strategy",
+        "which has no seats",
+    ),
+    (
+        "a watch of what cannot be read",
+        {**ALB, "watch_seconds": 900},
+        ("lb1",),
+        GROUPS,
+        "watch_seconds",
+        "found 900, expected 0 for traffic_driver aws_alb",
+    ),
+    (
+        "steps that cannot be watched",
+        {**ALB, "traffic_steps": [5]},
+        ("lb1",),
+        GROUPS,
+        "traffic_steps",
+        "none for traffic_driver aws_alb",
+    ),
+    (
         "steps that do not grow",
         {"traffic_steps": [25, 5]},
         ("lb1",),
@@ -234,3 +305,18 @@ def test_what_is_wrong_by_itself_is_said_once() -> None:
     found = problems_of({"app_slots": {"blue": {"port": 0}, "green": {"port": 0}}}, on=("app1",))
     assert set(found) == {"app_slots.blue.port", "app_slots.green.port"}
     assert all("from 1 to 65535" in text and "has the same" not in text for text in found.values())
+
+
+def test_an_application_load_balancer_of_aws_is_accepted() -> None:
+    assert problems_of(ALB) == {}
+    rule = f"{LISTENER.replace(':listener/', ':listener-rule/')}/9683b2d02a6cabee"
+    arns = {
+        slot: f"{LISTENER.split(':listener', maxsplit=1)[0]}:targetgroup/shop-{slot}/73e2d6bc24d8a067"
+        for slot in ("blue", "green")
+    }
+    assert problems_of({**ALB, "traffic_admin": rule, "traffic_target_groups": arns}) == {}
+
+
+def test_the_ports_of_aws_are_not_those_of_the_host_that_asks_it() -> None:
+    one = {**ALB, "app_slots": {"blue": {"port": 8081}, "green": {"port": 8002}}}
+    assert problems_of(one, on=("app1",), groups={**GROUPS, "lb": ["lb1", "app1"]}) == {}
