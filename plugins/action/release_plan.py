@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -87,15 +88,19 @@ def make(arguments: dict[str, Any]) -> Plan:
             fix="correct the inventory",
         )
     _refuse_part(arguments)
-    sha256 = _sha256_of(arguments)
+    _refuse_bad_sha256(str(arguments["sha256"]))
     rollout = Rollout(*(arguments[name] for name in ("strategy", "max_surge", "max_unavailable", "traffic_steps")))
     if arguments["action"] == "rollback":
         past_contract = arguments["past_contract"]
-        return plan_rollback(observed, version=version, sha256=sha256, past_contract=past_contract, rollout=rollout)
+        # Which version it is, is known only when it is planned.
+        sha256_of = functools.partial(_sha256_of, arguments)
+        return plan_rollback(
+            observed, version=version, sha256_of=sha256_of, past_contract=past_contract, rollout=rollout
+        )
     return plan_release(
         observed,
         version=version,
-        sha256=sha256,
+        sha256=_sha256_of(arguments, version),
         migrator=arguments["migrator"],
         over_unverified=arguments["over_unverified"],
         rollout=rollout,
@@ -132,16 +137,19 @@ def _refuse_bad_version(version: str) -> None:
         )
 
 
-def _sha256_of(arguments: dict[str, Any]) -> str:
-    """Return the artifact's SHA-256: what the operator gave, else what the build's manifest says, else ""."""
-    given = str(arguments["sha256"])
+def _refuse_bad_sha256(given: str) -> None:
     if given and not SHA256.fullmatch(given):
         raise BatonError(
             found=f"release_sha256 {given!r}",
             expected="64 hexadecimal digits",
             fix="copy it from the build's manifest, or leave it out where app_artifact_dir holds the manifest",
         )
-    path = Path(arguments["manifest_dir"] or ".") / f"{arguments['app_name']}-{arguments['version']}.json"
+
+
+def _sha256_of(arguments: dict[str, Any], version: str) -> str:
+    """Return the SHA-256 of a version's artifact: what the operator gave, else what the build's manifest says, else ""."""
+    given = str(arguments["sha256"])
+    path = Path(arguments["manifest_dir"] or ".") / f"{arguments['app_name']}-{version}.json"
     if given or not arguments["manifest_dir"] or not path.is_file():
         return given
     try:
