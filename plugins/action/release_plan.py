@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -95,7 +96,7 @@ def make(arguments: dict[str, Any]) -> Plan:
             fix="correct the inventory",
         )
     _refuse_part(arguments)
-    sha256 = _sha256_of(arguments)
+    _refuse_bad_sha256(str(arguments["sha256"]))
     rollout = Rollout(*(arguments[name] for name in ("strategy", "max_surge", "max_unavailable", "traffic_steps")))
     if arguments["action"] == "migrate":
         return plan_migrate(
@@ -104,27 +105,28 @@ def make(arguments: dict[str, Any]) -> Plan:
             migrator=arguments["migrator"],
             version=version,
             revision=arguments["revision"],
-            sha256=sha256,
+            sha256=_sha256_of(arguments, version),
         )
     if arguments["action"] == "rollback":
-        return _rollback(observed, arguments, sha256, rollout)
+        return _rollback(observed, arguments, rollout)
     return plan_release(
         observed,
         version=version,
-        sha256=sha256,
+        sha256=_sha256_of(arguments, version),
         migrator=arguments["migrator"],
         over_unverified=arguments["over_unverified"],
         rollout=rollout,
     )
 
 
-def _rollback(observed: Observed, arguments: dict[str, Any], sha256: str, rollout: Rollout) -> Plan:
+def _rollback(observed: Observed, arguments: dict[str, Any], rollout: Rollout) -> Plan:
     past_contract, database, schema = (arguments[name] for name in ("past_contract", "database", "schema"))
     # With the database, whether a contract migration is in the way is decided when the schema was read.
     plan = plan_rollback(
         observed,
         version=arguments["version"],
-        sha256=sha256,
+        # Which version it is, is known only when it is planned.
+        sha256_of=functools.partial(_sha256_of, arguments),
         past_contract=past_contract or database,
         rollout=rollout,
     )
@@ -168,16 +170,19 @@ def _refuse_bad_version(version: str) -> None:
         )
 
 
-def _sha256_of(arguments: dict[str, Any]) -> str:
-    """Return the artifact's SHA-256: what the operator gave, else what the build's manifest says, else ""."""
-    given = str(arguments["sha256"])
+def _refuse_bad_sha256(given: str) -> None:
     if given and not SHA256.fullmatch(given):
         raise BatonError(
             found=f"release_sha256 {given!r}",
             expected="64 hexadecimal digits",
             fix="copy it from the build's manifest, or leave it out where app_artifact_dir holds the manifest",
         )
-    path = Path(arguments["manifest_dir"] or ".") / f"{arguments['app_name']}-{arguments['version']}.json"
+
+
+def _sha256_of(arguments: dict[str, Any], version: str) -> str:
+    """Return the SHA-256 of a version's artifact: what the operator gave, else what the build's manifest says, else ""."""
+    given = str(arguments["sha256"])
+    path = Path(arguments["manifest_dir"] or ".") / f"{arguments['app_name']}-{version}.json"
     if given or not arguments["manifest_dir"] or not path.is_file():
         return given
     try:

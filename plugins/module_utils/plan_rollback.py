@@ -20,7 +20,7 @@ def plan_rollback(
     observed: Observed,
     *,
     version: str = "",
-    sha256: str = "",
+    sha256_of: typing.Callable[[str], str] = lambda _version: "",
     past_contract: bool = False,
     rollout: Rollout | None = None,
 ) -> Plan:
@@ -29,7 +29,7 @@ def plan_rollback(
     Args:
         observed: what was found.
         version: the version to go back to; "" for the one before, or the one that an interrupted run came from.
-        sha256: SHA-256 of its artifact, "" when it is not known.
+        sha256_of: returns the SHA-256 of a version's artifact, "" when it is not known.
         past_contract: whether to go past a schema change that the version does not survive.
         rollout: how it comes to traffic where it does not run any more; None for all at once.
 
@@ -63,7 +63,7 @@ def plan_rollback(
         from_slot=live_slot if live_slot in SLOTS else other(target),
         from_version=observed.version(other(target)) if live_slot == MIXED else live_version,
         expected={},  # going back takes each balancer from whatever it has
-        sha256="" if hot else _retained(observed, version, sha256),
+        sha256="" if hot else _retained(observed, version, sha256_of(version)),
         way_back="" if not proven else "warm" if rolling and rolling.in_place else "hot",
         hosts=sorted(observed.reachable()),
         balancers=sorted(name for name, one in observed.balancers.items() if "lost" not in one),

@@ -64,6 +64,29 @@ def test_the_manifest_gives_the_checksum(tmp_path: Path) -> None:
         make(arguments(manifest_dir=str(tmp_path), sha256=""))
 
 
+def test_the_manifest_gives_the_checksum_of_the_version_before(tmp_path: Path) -> None:
+    """Which nobody has named, and of which no host has kept the release."""
+    live = {"version": "v2.0.0", "state": "running", "current": True, "verified": True}
+    runs = [
+        {"action": "release", "version": "v2.0.0", "from_version": "v1.0.0", "outcome": "verified"},
+        {"action": "release", "version": "v1.0.0", "from_version": "", "outcome": "verified"},
+    ]
+    known = arguments(
+        action="rollback",
+        version="",
+        sha256="",
+        manifest_dir=str(tmp_path),
+        balancers={"lb1": {"live": "green", "answering": True, "pools": {}}},
+        hosts={"app1": {"slots": {"blue": SLOT, "green": live}, "releases": [{"version": "v2.0.0", "sha256": "c"}]}},
+        journal={"runs": runs, "verified": ["v2.0.0", "v1.0.0"]},
+    )
+    with pytest.raises(BatonError, match=r"v1\.0\.0 is no longer installed on app1, and its artifact is not known"):
+        make(known)
+    (tmp_path / "shop-v1.0.0.json").write_text(json.dumps({"sha256": "b" * 64}))
+    plan = make(known)
+    assert (plan.version, plan.mode, plan.sha256) == ("v1.0.0", "warm", "b" * 64)
+
+
 @pytest.mark.parametrize("key", ["balancers", "hosts"])
 def test_an_empty_group_is_refused(key: str) -> None:
     with pytest.raises(BatonError, match="at least one host"):
