@@ -86,9 +86,12 @@ class Sqitch:
             self._plan = self._read_plan()
         known = {change.id: one.revision for change, one in self._plan}
         revisions = in_line(one for _change, one in self._plan)
+        # The place in the plan is a part of an id: in a plan that was sorted anew, only the names are still the same.
+        applied = self._applied()
+        told = {change.name for change, one in self._plan if change.name != one.revision}
+        told |= {known[change] for change, _name in applied if change in known}
         done = tuple(
-            known.get(change) or (name if name not in known.values() else f"{name}@{change[:_SHORT]}")
-            for change, name in self._applied()
+            known.get(change) or (f"{name}@{change[:_SHORT]}" if name in told else name) for change, name in applied
         )
         return Schema(done[-1:], tuple(one.revision for one in revisions[-1:]), revisions, done)
 

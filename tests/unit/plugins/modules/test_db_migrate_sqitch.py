@@ -68,6 +68,11 @@ def test_a_change_that_was_reworked_is_told_from_what_it_was(app: SqitchTree, ru
     assert run()["current"] == [again]
     assert app.users() == 2
     # What an older tree calls step2 is still the first one.
+    later = (app.tree / "sqitch.plan").read_text(encoding="utf-8")
+    app.write_plan()
+    older = run(state="gathered")
+    assert (older["heads"], older["ahead"]) == (app.revisions(3), [again])
+    (app.tree / "sqitch.plan").write_text(later, encoding="utf-8")
     assert "would undo " + again in run(state="downgraded", keep=["step2", "step3"], check=True)["msg"]
     assert run(state="downgraded", revision="step3")["current"] == app.revisions(3)
     assert app.users() == 1
