@@ -540,6 +540,7 @@ RULES = {
     "ddl_lock_retries": RETRIES,
     "rehearsal_bin": FILE,
     "rehearsal_tables": VALUE,
+    "precheck_timeout": SOME_SECONDS,
 }
 
 
@@ -554,6 +555,7 @@ def _gate(options: dict[str, Any], settings: ToolSettings, *, check_mode: bool) 
         programs=options["rehearsal_bin"],
         tables=tuple(options["rehearsal_tables"]),
         keep=not check_mode,
+        precheck_timeout=options["precheck_timeout"],
     )
     return Gate(options["rehearsal"], how, options["allow_review"])
 
@@ -597,6 +599,7 @@ def main() -> None:
             "rehearsal": {"type": "str", "choices": list(REHEARSALS), "default": "off"},
             "rehearsal_bin": {"type": "path"},
             "rehearsal_tables": {"type": "list", "elements": "str", "default": []},
+            "precheck_timeout": {"type": "float", "default": 5.0},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
         },
         required_if=[
