@@ -26,7 +26,9 @@ class Doubts:
 
     def of(self, *relations: str) -> str:
         """Return why the rows of these tables may be others by then, as a part of a sentence; nothing when they stay as they are."""
-        changed = {one["relation"]: one["name"] for event in self.events if event.kind == "data" for one in event.objects}
+        changed = {
+            one["relation"]: one["name"] for event in self.events if event.kind == "data" for one in event.objects
+        }
         reached = self._reached(changed)
         for relation in relations:
             name = self.compared.before["relation"][relation]["name"]
@@ -36,7 +38,9 @@ class Doubts:
                 return f"as the migrations also go through the rows of {name} and may mend them"
         if self.read and not changed:
             # On an empty table a loop over its rows changes nothing anywhere.
-            return f"as the migrations go through the rows of {', '.join(sorted(self.read))} and may change others by them"
+            return (
+                f"as the migrations go through the rows of {', '.join(sorted(self.read))} and may change others by them"
+            )
         if any(one["relation"] in reached for one in self._triggers()):
             return f"as the migrations change rows of {', '.join(sorted(changed.values()))}, which has triggers"
         return ""

@@ -72,7 +72,9 @@ class _Asked:
 
     def _filled(self, key: str, now: Facts) -> bool:
         """Return whether a new column has a value in every row from the start."""
-        whole = self.values.written_anew(now["relation"]) or self.compared.after["relation"][now["relation"]]["kind"] == "p"
+        whole = (
+            self.values.written_anew(now["relation"]) or self.compared.after["relation"][now["relation"]]["kind"] == "p"
+        )
         return key in self.parts.missing or bool(now["always"]) or (now["default"] is not None and whole)
 
     def _type(self, key: str, was: Facts, now: Facts) -> typing.Iterator[Precheck]:
@@ -106,12 +108,28 @@ class _Asked:
                 continue
             named = self.compared.after["constraint"].get(constraint)
             name = named["name"] if named else facts["name"]
+            if self._held("constraint" if named else "index", named or facts, facts["columns"]):
+                continue
             what = f"is to hold ({(named or facts)['definition']})"
             if facts["overlaps"]:
                 lacks = "whether rows exclude each other is not asked"
                 yield self._only_named("exclusion", name, facts["relation"], what, lacks)
                 continue
             yield self._made("unique", name, facts["relation"], what, partial(self._doubled, facts), owner=key)
+
+    def _held(self, kind: str, now: Facts, columns: typing.Iterable[str]) -> bool:
+        """Return whether the same held before, of values that are still the same: a wider type makes its indexes anew, too."""
+        same = (
+            all(was[fact] == now[fact] for fact in ("name", "relation", "definition"))
+            and was.get("validated", True)
+            and was.get("valid", True)
+            for was in self.compared.before[kind].values()
+        )
+        return any(same) and all(map(self._still, columns)) and not self.doubts.of(now["relation"])
+
+    def _still(self, column: str) -> bool:
+        was, now = (catalog["column"].get(column) for catalog in (self.compared.before, self.compared.after))
+        return bool(was and now and (was["type"] == now["type"] or widened(was["type"], now["type"])))
 
     def _doubled(self, facts: Facts) -> str:
         if facts["own_operators"]:
@@ -136,6 +154,8 @@ class _Asked:
             if not now["validated"] or (was is not None and was["validated"]):
                 continue
             facts, what = self.parts.constraints[key], f"is to hold ({now['definition']})"
+            if self._held("constraint", now, facts["columns"]):
+                continue
             if now["type"] == "c":
                 failing = partial(self._failing, now, facts)
                 yield self._made("check", now["name"], now["relation"], what, failing, owner=key)
@@ -145,7 +165,9 @@ class _Asked:
             else:
                 target, orphans = facts["target"], partial(self._orphans, now, facts)
                 doubt = "" if self._table(target) else f"as the migrations make {self._name(target)} and may fill it"
-                yield self._made("foreign-key", now["name"], now["relation"], what, orphans, doubt=doubt, besides=[target])
+                yield self._made(
+                    "foreign-key", now["name"], now["relation"], what, orphans, doubt=doubt, besides=[target]
+                )
 
     def _failing(self, now: Facts, facts: Facts) -> str:
         rows = self.values.rows(now["relation"], facts["columns"], parts_too=not facts["alone"])
@@ -184,7 +206,10 @@ class _Asked:
     def _default_partition(self, parent: str) -> typing.Iterator[Precheck]:
         for key, was, now in self.compared.kept("relation"):
             if parent in now["parents"] and now["bound"] == "DEFAULT" and was["bound"] == "DEFAULT":
-                what, lacks = "is the default partition beside a new one", "whether rows belong to that one is not asked"
+                what, lacks = (
+                    "is the default partition beside a new one",
+                    "whether rows belong to that one is not asked",
+                )
                 yield self._only_named("partition", was["name"], key, what, lacks)
 
     def _made(

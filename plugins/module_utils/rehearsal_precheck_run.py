@@ -26,7 +26,6 @@ _ALTOGETHER = 12
 _LOCK_WAIT = 1000  # milliseconds
 _SESSION = (
     "SET default_transaction_read_only = on",
-    "SET search_path = ''",
     # With a policy in the way the server refuses, instead of counting only what this user may see.
     "SET row_security = off",
     f"SET lock_timeout = {_LOCK_WAIT}",

@@ -23,9 +23,13 @@ if typing.TYPE_CHECKING:
 __all__ = ["NotKnown", "Values"]
 
 # Where any of these is written, what a column is made of may be written elsewhere than in the statement.
-_INDIRECT = re.compile(r"\b(USING|DO|EXECUTE|CALL|PERFORM)\b", re.IGNORECASE)
-_CASTS = r"\s+USING\s+\(?\s*(?:{name})\s*\)?\s*(?P<casts>(?:::\s*{type})+)\s*(?=[,;]|$)"
+_CODE = re.compile(r"\b(DO|EXECUTE|CALL|PERFORM)\b", re.IGNORECASE)
+_USING, _RETYPED = re.compile(r"\bUSING\b", re.IGNORECASE), re.compile(r"\bTYPE\b", re.IGNORECASE)
 _TYPE = r"(?:[a-z_][a-z0-9_]*|\"[^\"]+\")(?:[. ][a-z_\"]+)*(?:\(\s*\d+\s*(?:,\s*\d+\s*)?\))?(?: (?:with|without) time zone)?(?:\[\])*\s*"
+_NAME = r"(?:\"(?:[^\"]|\"\")+\"|[a-z_][a-z0-9_$]*)"
+_CAST = re.compile(
+    rf"\bUSING\s+\(?\s*(?P<name>{_NAME})\s*\)?\s*(?P<casts>(?:::\s*{_TYPE})+)\s*(?=[,;]|$)", re.IGNORECASE
+)
 
 
 class NotKnown(Exception):  # noqa: N818 - an answer, not an error
@@ -83,20 +87,25 @@ class Values:
         Raises:
             NotKnown: it is made in another way.
         """
-        was = self.compared.before["column"][key]
-        casts = ""
-        seen = False
-        for event in self.events:
-            if event.kind != "ddl" or event.tag != "ALTER TABLE" or not self._about(event, was["relation"]):
-                continue
-            text, found = self._plain(event.query, key)
-            if _INDIRECT.search(text):
+        was, casts = self.compared.before["column"][key], None
+        for query in (event.query for event in self.events if event.tag == "ALTER TABLE" and event.kind == "ddl"
+                      and self._about(event, was["relation"])):  # fmt: skip # one condition
+            found = self._casts(query, key)
+            if found is None:
                 raise NotKnown(f"{was['name']} is made anew with USING, or by code")
-            if re.search(r"\bTYPE\b", text, re.IGNORECASE) and self._named(text, key):
-                seen, casts = True, found or casts
-        if not seen:
+            if self._named(_CAST.sub("", query), key) and _RETYPED.search(query):
+                casts = found or casts or ""
+        if casts is None:
             raise NotKnown(f"the statement that gives {was['name']} another type was not seen")
         return f"({quoted(was['column'])}{casts})" if casts else quoted(was["column"])
+
+    def _casts(self, query: str, key: str) -> str | None:
+        """Return the casts of a column that a statement makes, None when it may make something else of it."""
+        rest = _CAST.sub("", query)
+        if _CODE.search(rest) or (_USING.search(rest) and self._named(rest, key)):
+            return None
+        own = [found["casts"].strip() for found in _CAST.finditer(query) if self._named(found["name"], key)]
+        return own[-1] if own else ""
 
     def written_anew(self, relation: str) -> bool:
         """Return whether a table is written anew as a whole, as for a default that is another one for each row."""
@@ -120,16 +129,9 @@ class Values:
     def _about(event: Event, relation: str) -> bool:
         return any(one.get("relation") == relation for one in event.objects)
 
-    def _names(self, key: str) -> list[str]:
-        return [catalog["column"][key]["column"] for catalog in (self.compared.before, self.compared.after)]
-
     def _named(self, text: str, key: str) -> bool:
-        return any(name.lower() in text.lower() or quoted(name) in text for name in self._names(key))
-
-    def _plain(self, text: str, key: str) -> tuple[str, str]:
-        """Return a statement without a USING that does nothing but cast the column, and its casts."""
-        name = "|".join(re.escape(one) for each in self._names(key) for one in (quoted(each), each))
-        found = re.search(_CASTS.format(name=name, type=_TYPE), text, re.IGNORECASE)
-        if found is None:
-            return text, ""
-        return text[: found.start()] + text[found.end() :], found["casts"].strip()
+        names = [catalog["column"][key]["column"] for catalog in (self.compared.before, self.compared.after)]
+        bare = "|".join(map(re.escape, names))
+        return any(quoted(name) in text for name in names) or bool(
+            re.search(rf"(?<![\w\"])(?:{bare})(?![\w\"])", text, re.IGNORECASE)
+        )
