@@ -29,7 +29,8 @@ SELECT i.indexrelid::text, json_build_object('relation', i.indrelid::text, 'vali
                   LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[place - 1] AND a.attnum <> 0),
        'where', pg_get_expr(i.indpred, i.indrelid),
        'columns', (SELECT coalesce(json_agg(i.indrelid || '.' || number), '[]') FROM (
-                     SELECT i.indkey[place - 1]::int FROM generate_series(1, i.indnkeyatts) AS place UNION SELECT d.refobjsubid FROM pg_depend AS d
+                     SELECT i.indkey[place - 1]::int FROM generate_series(1, i.indnkeyatts) AS place
+                      UNION SELECT d.refobjsubid FROM pg_depend AS d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
                         AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid) AS each(number) WHERE number > 0))
   FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace

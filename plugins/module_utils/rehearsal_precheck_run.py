@@ -89,10 +89,8 @@ def _answer(session: Connection, one: Found, timeout: float) -> Found:
 
 
 def _decided(one: Found, *, rows: int | None, why: str) -> Found:
-    if rows == 0 and not one["touched"]:
-        outcome = PASSES
-    else:
-        outcome = UNDECIDED if one["doubt"] else FAILS
+    in_the_way = UNDECIDED if one["doubt"] else FAILS
+    outcome = PASSES if rows == 0 and not one["touched"] else in_the_way
     many = rows is not None and rows > MOST
     return {**one, "outcome": outcome, "rows": MOST if many else rows, "more": many, "why": why, "seconds": 0.0}
 

@@ -1,0 +1,123 @@
+# Copyright: the baton.release founders
+# GNU General Public License v3.0+ (see LICENSE)
+"""The gate on the rows of the target, with the real Alembic: they are asked each time, and refused before anything is changed."""
+
+from __future__ import annotations
+
+import json
+import typing
+from pathlib import Path
+
+import pytest
+
+from tests.unit.plugins.modules.alembic_tree import App, sql
+from tests.unit.plugins.modules.db_migrate_called import Result, Run
+
+if typing.TYPE_CHECKING:
+    from tests.postgres import PostgresServer
+
+REQUIRED = {"rehearsal": "required", "allow_contract": True, "allow_review": True}
+SAVES = """
+    for (number,) in op.get_bind().exec_driver_sql("SELECT id FROM users").fetchall():
+        op.execute(f"UPDATE users SET mail = 'm{number}' WHERE id = {number}")"""
+
+
+@pytest.fixture
+def app(tmp_path: Path, postgres: PostgresServer, database: str, capsys: pytest.CaptureFixture[str]) -> App:
+    """Return an app whose migrations 0001 to 0003 are applied, with three users without mail."""
+    made = App(tmp_path, postgres, database)
+    made.call(capsys)
+    made.query("INSERT INTO users (name) VALUES ('secret'), ('secret')")
+    return made
+
+
+def written(app: App) -> list[tuple[typing.Any, ...]]:
+    """Return how many rows were ever written, and the last transaction that got a number."""
+    return app.query(
+        "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::int, pg_current_xact_id_if_assigned()::text,"
+        " (SELECT max(xmin::text::bigint) FROM pg_class) FROM pg_stat_user_tables"
+    )
+
+
+def test_rows_in_the_way_are_refused_whatever_is_allowed_and_asked_again_when_the_rehearsal_is_not(
+    app: App, run: Run
+) -> None:
+    up = "ALTER TABLE users ALTER mail SET NOT NULL; CREATE UNIQUE INDEX ON users (name)"
+    app.add("0004", "0003", "strict", sql(up), down=sql("ALTER TABLE users ALTER mail DROP NOT NULL"))
+    before = written(app)
+    refused = run(fails=True, **REQUIRED)
+    assert refused["msg"] == (
+        "Found: not-null public.users.mail is to refuse NULL, and in public.users 3 rows are NULL there (0004);"
+        " unique public.users_name_idx is to hold (CREATE UNIQUE INDEX users_name_idx ON public.users USING btree (name)), and in"
+        " public.users 1 values are in more than one row (0004); read in the database, nothing was changed."
+        " Expected: no rows on which the migrations fail half-way."
+        " To do: give the rows that are NULL a value; remove or change rows until each value is there once;"
+        " by hand, or in the migration before it does this, and run again."
+    )
+    assert "secret" not in json.dumps(refused)
+    assert written(app) == before
+    assert app.query("SELECT version_num FROM alembic_version") == [("0003",)]
+
+    app.query("UPDATE users SET mail = 'm'")
+    once = run(fails=True, **REQUIRED)
+    assert [one["outcome"] for one in once["rehearsal"]["prechecks"]] == ["passes", "fails"]
+    assert (once["rehearsal"]["cached"], once["rehearsal"]["digest"]) == (True, refused["rehearsal"]["digest"])
+    # Check mode rehearses nothing, and asks what is there to be asked.
+    assert run(check=True, fails=True, **REQUIRED)["msg"] == once["msg"]
+
+    app.query("UPDATE users SET name = id")
+    done = run(**REQUIRED)
+    assert (done["current"], done["rehearsal"]["cached"]) == (["0004"], True)
+    assert (
+        "rows: not-null public.users.mail is to refuse NULL: no row is in the way (0004)" in done["rehearsal"]["report"]
+    )
+
+
+def test_a_report_says_it_and_lets_the_migration_fail(app: App, run: Run) -> None:
+    app.add("0004", "0003", "strict", sql("ALTER TABLE users ALTER mail SET NOT NULL"))
+    told = run(state="rehearsed")
+    assert told["msg"].endswith("found: contract, and rows of the database on which it fails, in 1 ways")
+    assert (
+        "rows: not-null public.users.mail is to refuse NULL: 3 rows are NULL there (0004)"
+        in told["rehearsal"]["report"]
+    )
+    assert "ended with 1" in run(rehearsal="report", fails=True)["msg"]
+
+
+@pytest.mark.parametrize(
+    "fill", [sql("UPDATE users SET mail = 'm' || id WHERE mail IS NULL"), SAVES], ids=["SQL", "code"]
+)
+def test_what_a_migration_mends_before_is_not_refused(app: App, run: Run, fill: str) -> None:
+    app.add("0004", "0003", "fill", fill)
+    app.add("0005", "0004", "strict", sql("ALTER TABLE users ALTER mail SET NOT NULL"))
+    done = run(**REQUIRED)
+    (one,) = done["rehearsal"]["prechecks"]
+    assert (one["outcome"], one["rows"], one["revisions"]) == ("undecided", 3, ["0005"])
+    assert done["current"] == ["0005"]
+
+
+def test_rows_in_the_way_of_the_way_down_are_refused_too(app: App, run: Run) -> None:
+    app.query("UPDATE users SET mail = 'm' || id")
+    down = sql("ALTER TABLE users ALTER mail SET NOT NULL")
+    app.add("0004", "0003", "loose", sql("ALTER TABLE users ALTER mail DROP NOT NULL"), down=down)
+    app.query("ALTER TABLE users ALTER mail SET NOT NULL")
+    run()
+    app.query("INSERT INTO users (name) VALUES ('x')")
+    options: Result = {"state": "downgraded", "keep": ["0003"], **REQUIRED}
+    assert (
+        "not-null public.users.mail is to refuse NULL, and in public.users 1 rows are NULL there"
+        in run(fails=True, **options)["msg"]
+    )
+    app.query("UPDATE users SET mail = 'm' WHERE mail IS NULL")
+    assert run(**options)["current"] == ["0003"]
+
+
+def test_how_long_a_question_may_take_is_an_option(app: App, run: Run) -> None:
+    app.query(
+        "CREATE FUNCTION slow(x int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RETURN true; END'"
+    )
+    app.add("0004", "0003", "slow", sql("ALTER TABLE users ADD CHECK (slow(id))"))
+    (one,) = run(state="rehearsed", precheck_timeout=0.1)["rehearsal"]["prechecks"]
+    assert (one["outcome"], one["why"]) == ("unchecked", "took longer than 0.1 s")
+    done = run(precheck_timeout=30, **REQUIRED)
+    assert (done["rehearsal"]["prechecks"][0]["outcome"], done["rehearsal"]["cached"]) == ("passes", True)
