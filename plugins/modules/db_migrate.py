@@ -282,8 +282,8 @@ options:
 notes:
   - A rehearsal does not see how long something takes. It sees which tables are read as a whole, written anew or locked, and says how
     large they are in the database.
-  - The rows are not asked about exclusion constraints, the bounds of partitions, domains, and types that C(USING) makes of more than a cast.
-    It is said of each that it is not checked.
+  - The rows are not asked about exclusion constraints, the bounds of partitions, domains, and types that C(USING) makes of more than a
+    cast. It is said of each that it is not checked.
   - A database at a revision that the tree does not know is ahead of it. With O(state=upgraded) that is reported in
     RV(ahead) and is no failure, with O(state=downgraded) it is refused.
   - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) and V(sqitch)
@@ -477,10 +477,10 @@ rehearsal:
         - The C(kind) is V(not-null), V(unique), V(foreign-key), V(check) or V(type), and V(exclusion), V(partition) or V(domain) for what
           is not asked. C(name) is the column, the constraint or the index, C(table) its table in the database as it is now, C(what) what is
           to hold, C(sql) the question, and C(revisions) the migrations that need it.
-        - The C(outcome) is V(passes), V(fails), V(undecided) when the migrations themselves may change these rows (C(doubt) says how this is
-          known), or V(unchecked) (C(why)), as when the question took too long or the user may not read the table.
-        - C(rows) is how many rows are in the way (for V(unique), how many values more than one row has), C(more) whether there are more than
-          these 1000, C(seconds) how long it took. There is no number when a value cannot be cast or computed, which C(why) tells then.
+        - The C(outcome) is V(passes), V(fails), V(undecided) when the migrations themselves may change these rows (C(doubt) says how this
+          is known), or V(unchecked) (C(why)), as when the question took too long or the user may not read the table.
+        - C(rows) is how many rows are in the way (for V(unique), how many values more than one row has), C(more) whether there are more
+          than these 1000, C(seconds) how long it took. There is no number when a value cannot be cast or computed, which C(why) tells then.
       type: list
       elements: dict
       sample:

@@ -46,7 +46,11 @@ def user(**values: str) -> str:
     return then(USER, f"INSERT INTO users ({', '.join(given)}) VALUES ({', '.join(given.values())})")  # noqa: S608 - constants
 
 
-ORDER = f"{USER}; INSERT INTO orders (id, user_id, a, b) VALUES (1, 1, 1, 2), (2, NULL, NULL, NULL); INSERT INTO pairs VALUES (1, 2)"
+ORDER = then(
+    USER,
+    "INSERT INTO orders (id, user_id, a, b) VALUES (1, 1, 1, 2), (2, NULL, NULL, NULL)",
+    "INSERT INTO pairs VALUES (1, 2)",
+)
 WEIRD = """INSERT INTO "we"" ird; drop table" VALUES ('x', 1, 1), ('y', 2, NULL)"""
 
 
