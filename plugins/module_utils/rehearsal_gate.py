@@ -121,9 +121,9 @@ _MENDS: dict[str, str] = {
 
 
 def failing_rows(found: Found) -> str:
-    """Return how many changes rows of the target are in the way of, as the end of a sentence; nothing when it is none."""
+    """Return of how many changes rows of the target are in the way, as the end of a sentence; nothing when it is none."""
     number = sum(one["outcome"] == FAILS for one in found["prechecks"])
-    return f", and rows of the database on which it fails, in {number} ways" if number else ""
+    return f", and rows of the database are in the way of {number} of its changes" if number else ""
 
 
 def _refuse_rows(found: Found) -> None:

@@ -8,6 +8,7 @@ import typing
 from dataclasses import dataclass
 
 if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import Catalog
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import Compared
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_parts import Parts
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import Event
@@ -36,6 +37,8 @@ class Doubts:
                 return f"as the migrations also change rows of {name} and may mend them"
             if name in self.read:
                 return f"as the migrations also go through the rows of {name} and may mend them"
+            if self._parts(self.compared.before, relation) != self._parts(self.compared.after, relation):
+                return f"as the migrations also change which tables are parts of {name}"
         if self.read and not changed:
             # On an empty table a loop over its rows changes nothing anywhere.
             return (
@@ -44,6 +47,15 @@ class Doubts:
         if any(one["relation"] in reached for one in self._triggers()):
             return f"as the migrations change rows of {', '.join(sorted(changed.values()))}, which has triggers"
         return ""
+
+    def _parts(self, catalog: Catalog, relation: str) -> set[str]:
+        """Return the tables that were there before and whose rows are a part of a table."""
+        name = catalog["relation"][relation]["name"]
+        return {
+            key
+            for key, facts in catalog["relation"].items()
+            if name in facts["parents"] and key in self.compared.before["relation"]
+        }
 
     def of_functions(self, owner: str) -> str:
         """Return why an expression of a constraint or index may mean something else by then."""

@@ -108,7 +108,7 @@ class _Asked:
                 continue
             named = self.compared.after["constraint"].get(constraint)
             name = named["name"] if named else facts["name"]
-            if self._held("constraint" if named else "index", named or facts, facts["columns"]):
+            if self._held("constraint" if named else "index", named or facts, facts["columns"], [facts["relation"]]):
                 continue
             what = f"is to hold ({(named or facts)['definition']})"
             if facts["overlaps"]:
@@ -117,7 +117,7 @@ class _Asked:
                 continue
             yield self._made("unique", name, facts["relation"], what, partial(self._doubled, facts), owner=key)
 
-    def _held(self, kind: str, now: Facts, columns: typing.Iterable[str]) -> bool:
+    def _held(self, kind: str, now: Facts, columns: typing.Iterable[str], tables: typing.Iterable[str]) -> bool:
         """Return whether the same held before, of values that are still the same: a wider type makes its indexes anew, too."""
         same = (
             all(was[fact] == now[fact] for fact in ("name", "relation", "definition"))
@@ -125,7 +125,7 @@ class _Asked:
             and was.get("valid", True)
             for was in self.compared.before[kind].values()
         )
-        return any(same) and all(map(self._still, columns)) and not self.doubts.of(now["relation"])
+        return any(same) and all(map(self._still, columns)) and not self.doubts.of(*tables)
 
     def _still(self, column: str) -> bool:
         was, now = (catalog["column"].get(column) for catalog in (self.compared.before, self.compared.after))
@@ -154,7 +154,8 @@ class _Asked:
             if not now["validated"] or (was is not None and was["validated"]):
                 continue
             facts, what = self.parts.constraints[key], f"is to hold ({now['definition']})"
-            if self._held("constraint", now, facts["columns"]):
+            both = [now["relation"], *([facts["target"]] if self._table(facts["target"]) else [])]
+            if self._held("constraint", now, [*facts["columns"], *facts["targets"]], both):
                 continue
             if now["type"] == "c":
                 failing = partial(self._failing, now, facts)

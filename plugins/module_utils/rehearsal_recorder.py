@@ -154,10 +154,10 @@ _READ = f"""
 SELECT t.name FROM {OWN_SCHEMA}.tables AS t
  WHERE NOT t.history AND {_COUNT} > t.scanned + coalesce((SELECT sum((e.reads ->> t.name)::bigint) FROM {OWN_SCHEMA}.events AS e), 0)
  ORDER BY 1"""  # noqa: S608 - made of constants
-# The tool inherits the session that holds the migration lock, which is one of ours.
+# Sessions of ours stay, such as the one that holds the migration lock.
 _OTHERS = b"""
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
-   AND pid <> pg_backend_pid() AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"""
+   AND pid <> pg_backend_pid() AND application_name NOT LIKE 'baton.db_migrate%'"""
 _START = f"INSERT INTO {OWN_SCHEMA}.events (kind, columns) VALUES ('start', {OWN_SCHEMA}.columns())"  # noqa: S608 - constants
 
 

@@ -64,6 +64,7 @@ def only(answers: list[Found]) -> Found:
         (("SELECT * FROM notes", NOT_NULL), "go through the rows of public.notes and may change others"),
         (("SELECT * FROM notes", "INSERT INTO log VALUES ('x')", "ALTER TABLE notes ALTER body SET NOT NULL"),
          "go through the rows of public.notes"),
+        (("DROP TABLE parts_rest", "ALTER TABLE parts ALTER region SET NOT NULL"), "change which tables are parts of public.parts"),
         (("UPDATE watched SET id = 1", NOT_NULL), "change rows of public.watched, which has triggers"),
         (("CREATE OR REPLACE FUNCTION fine(x text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
           "ALTER TABLE users ADD CHECK (fine(mail))"), "also change public.fine(x text)"),

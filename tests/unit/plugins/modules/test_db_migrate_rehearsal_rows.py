@@ -77,7 +77,7 @@ def test_rows_in_the_way_are_refused_whatever_is_allowed_and_asked_again_when_th
 def test_a_report_says_it_and_lets_the_migration_fail(app: DbmateTree, run: Run) -> None:
     app.add(4, "ALTER TABLE users ALTER mail SET NOT NULL")
     told = run(state="rehearsed")
-    assert told["msg"].endswith("found: contract, and rows of the database on which it fails, in 1 ways")
+    assert told["msg"].endswith("found: contract, and rows of the database are in the way of 1 of its changes")
     assert (
         "rows: not-null public.users.mail is to refuse NULL: 3 rows are NULL there (0004)"
         in told["rehearsal"]["report"]
