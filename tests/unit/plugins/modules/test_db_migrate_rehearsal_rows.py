@@ -16,7 +16,7 @@ from tests.unit.plugins.modules.migration_trees import DbmateTree
 if typing.TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
-REQUIRED = {"rehearsal": "required", "allow_contract": True, "allow_review": True}
+REQUIRED: Result = {"rehearsal": "required", "allow_contract": True, "allow_review": True}
 SAVES = """DO $$DECLARE one record;
 BEGIN
   FOR one IN SELECT id FROM users LOOP UPDATE users SET mail = 'm' || one.id WHERE id = one.id; END LOOP;
