@@ -21,7 +21,7 @@ from ansible_collections.baton.release.plugins.module_utils.migration_plan impor
 )
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import NotThereYet
 from ansible_collections.baton.release.plugins.module_utils.rehearsal import rehearse
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_gate import measured, pass_gate
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_gate import failing_rows, measured, pass_gate
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
@@ -131,7 +131,7 @@ def _rehearse(tool: Tool, wanted: Wanted, gate: Gate) -> dict[str, typing.Any]:
     if not way.steps:
         return _result(schema, schema, msg=f"nothing to rehearse: {way.nothing}")
     found = _gate(tool, wanted, gate, way) if gate.required else rehearse(gate.how, tool, way)
-    msg = f"a rehearsal to {way} found: {found['level']}"
+    msg = f"a rehearsal to {way} found: {found['level']}{failing_rows(found)}"
     return {**_result(schema, schema, msg=msg), "rehearsal": found}
 
 

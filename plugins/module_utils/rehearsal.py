@@ -3,7 +3,8 @@
 """The rehearsal of pending migrations: in a shadow of the target on a server of its own, with the app's tool as it is.
 
 The target is only read: its schema, the tool's own tables and how large its tables are. What was found is kept with a digest of all that
-it depends on, so that the same rehearsal is not made twice.
+it depends on, so that the same rehearsal is not made twice. What the target's rows are to be asked follows from it and is kept with it; the
+answers are not, as rows come and go, so the target is asked each time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_json, write_json
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_findings import findings, sizes
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_run import ask
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_report import report
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_run import refuse_astray, there_and_back
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import find_programs, throw_away_server
@@ -35,7 +37,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["Rehearsal", "not_made", "rehearse"]
 
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
-_FORMAT = "1"
+_FORMAT = "2"
 """Changes with what is kept, and with the rules."""
 _FILE = "rehearsal.json"
 _LEFT_OUT = frozenset({".git", "__pycache__"})
@@ -56,6 +58,8 @@ class Rehearsal:
     tables: tuple[str, ...] = ()
     """Further tables of the tool's own."""
     keep: bool = True
+    precheck_timeout: float = 5.0
+    """Seconds that one question to the rows of the target may take."""
 
 
 def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -> Found:
@@ -90,7 +94,8 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
         found = _made(how, tool, way, target, schema=schema, programs=programs)
         if how.keep:
             write_json(how.state_dir / _FILE, {"digest": digest, "found": found})
-    told = {**found, "tables": sizes(found, target.tables)}
+    answers = ask(around, found["prechecks"], timeout=how.precheck_timeout)
+    told = {**found, "tables": sizes(found, target.tables), "prechecks": answers}
     return {
         **told,
         "made": True,

@@ -55,7 +55,9 @@ SELECT c.oid, json_build_object('name', @name c.relname@, 'kind', c.relkind, 'pe
     "column": """
 SELECT a.attrelid || '.' || a.attnum, json_build_object('name', @name c.relname@ || '.' || quote_ident(a.attname),
        'relation', c.oid::text, 'column', a.attname, 'kind', c.relkind, 'type', format_type(a.atttypid, a.atttypmod),
-       'notnull', a.attnotnull, 'type_notnull', t.typtype = 'd' AND (t.typnotnull OR EXISTS (
+       'notnull', a.attnotnull, 'proven', NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conrelid = a.attrelid
+         AND k.contype = 'n' AND a.attnum = ANY (k.conkey) AND NOT k.convalidated),
+       'type_notnull', t.typtype = 'd' AND (t.typnotnull OR EXISTS (
          SELECT FROM pg_constraint AS k WHERE k.contypid = t.oid)), 'default', pg_get_expr(e.adbin, e.adrelid),
        'always', a.attidentity, 'generated', a.attgenerated, 'collation', a.attcollation::regcollation::text,
        'rights', @granted a.attacl@, 'position', row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum))

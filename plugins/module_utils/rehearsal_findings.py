@@ -82,6 +82,13 @@ def findings(seen: Seen, steps: typing.Sequence[Revision]) -> Found:
             for statement in (_statement(event, events) for event in events)
             if statement
         ],
+        "prechecks": [
+            {
+                **one.as_kept(),
+                "revisions": _revisions(Change("", one.kind, one.name, one.what, one.relation, one.key), parts, steps),
+            }
+            for one in seen.prechecks
+        ],
         "down": _down(seen),
         "again": _again(seen),
     }

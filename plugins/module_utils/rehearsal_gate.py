@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.rehearsal import not_made, rehearse
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT, REVIEW
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck import listed
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_run import FAILS
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Way
     from ansible_collections.baton.release.plugins.module_utils.rehearsal import Rehearsal
 
-__all__ = ["REHEARSALS", "Gate", "measured", "pass_gate"]
+__all__ = ["REHEARSALS", "Gate", "failing_rows", "measured", "pass_gate"]
 
 OFF, REPORT, REQUIRED = "off", "report", "required"
 REHEARSALS = (OFF, REPORT, REQUIRED)
@@ -48,7 +50,7 @@ def pass_gate(gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_ke
         only_kept: rehearse nothing, and judge by what was found before.
 
     Raises:
-        BatonError: the gate is closed: for a change, or because it could not be rehearsed.
+        BatonError: the gate is closed: for a change, for rows that are in the way of one, or because it could not be rehearsed.
     """
     if gate.mode == OFF:
         return {}
@@ -61,6 +63,7 @@ def pass_gate(gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_ke
     if gate.required and found["made"] and not way.up:
         _refuse_loss(found, way)
     if gate.required and found["made"]:
+        _refuse_rows(found)
         _refuse(found, way, allow_contract=allow_contract, allow_review=gate.allow_review)
     return found
 
@@ -104,6 +107,39 @@ def _refuse_loss(found: Found, way: Way) -> None:
         " measured in a rehearsal of the way down, nothing was changed",
         expected="a way down that brings back all that an older version needs",
         fix="restore a backup, or release a version that suits the schema",
+        rehearsal=found,
+    )
+
+
+_MENDS: dict[str, str] = {
+    "not-null": "give the rows that are NULL a value",
+    "unique": "remove or change rows until each value is there once",
+    "foreign-key": "remove the rows that refer to nothing, or add what they refer to",
+    "check": "correct the rows that fail it",
+    "type": "correct the rows that do not fit",
+}
+
+
+def failing_rows(found: Found) -> str:
+    """Return of how many changes rows of the target are in the way, as the end of a sentence; nothing when it is none."""
+    number = sum(one["outcome"] == FAILS for one in found["prechecks"])
+    return f", and rows of the database are in the way of {number} of its changes" if number else ""
+
+
+def _refuse_rows(found: Found) -> None:
+    """Refuse what the rows of the target make fail half-way, whatever is allowed: no permission makes it succeed."""
+    failing = [one for one in found["prechecks"] if one["outcome"] == FAILS]
+    if not failing:
+        return
+    said = "; ".join(
+        f"{one['kind']} {one['name']} {one['what']}, and in {one['table']} {listed(one)} ({', '.join(one['revisions'])})"
+        for one in failing
+    )
+    mends = "; ".join(dict.fromkeys(_MENDS[one["kind"]] for one in failing))
+    raise BatonError(
+        found=f"{said}; read in the database, nothing was changed",
+        expected="no rows on which the migrations fail half-way",
+        fix=f"{mends}; by hand, or in the migration before it does this, and run again",
         rehearsal=found,
     )
 

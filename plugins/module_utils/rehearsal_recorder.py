@@ -5,10 +5,14 @@
 Event triggers see each statement that changes the schema, whoever wrote it: the locks that its session has before and after it, the
 scans of whole tables (which are counted for empty tables too) and the rewrites. Triggers for statements see each one that changes data,
 also when it changes no row. A row of the tool's own table tells which migration has just ended. What is rolled back leaves no trace.
+
+Nothing is called when rows are read. That a tool did so is known from the server's own counts of scans, less those of statements that
+change the schema: code that goes through the rows of a table and changes some writes nothing while there are none.
 """
 
 from __future__ import annotations
 
+import time
 import typing
 from dataclasses import dataclass, field
 
@@ -17,17 +21,23 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog im
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils._psycopg import Connection
 
-__all__ = ["Event", "arm", "install", "read_events"]
+__all__ = ["Event", "arm", "install", "read_events", "tables_read"]
+
+_QUIET = 5.0  # seconds
+_POLL = 0.02  # seconds
+_SHARED_COUNTS = 150000
+"""The first server whose sessions count in shared memory; those of older ones send their counts to a process that takes its time."""
+_OLD_DELAY = 1.2  # seconds
 
 _INSTALL = f"""
 CREATE SCHEMA {OWN_SCHEMA};
-CREATE TABLE {OWN_SCHEMA}.tables (oid oid PRIMARY KEY, name text, history boolean);
+CREATE TABLE {OWN_SCHEMA}.tables (oid oid PRIMARY KEY, name text, history boolean, scanned bigint DEFAULT 0);
 CREATE TABLE {OWN_SCHEMA}.state (armed boolean);
 INSERT INTO {OWN_SCHEMA}.state VALUES (false);
 CREATE TABLE {OWN_SCHEMA}.events (
   id bigserial PRIMARY KEY, transaction bigint DEFAULT txid_current(), kind text NOT NULL, tag text, query text DEFAULT current_query(),
   objects json DEFAULT '[]', held json DEFAULT '{{}}', locks json DEFAULT '{{}}', scans json DEFAULT '[]',
-  columns json DEFAULT '{{}}');
+  reads json DEFAULT '{{}}', columns json DEFAULT '{{}}');
 
 CREATE FUNCTION {OWN_SCHEMA}.columns() RETURNS json LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
   SELECT coalesce(json_object_agg(a.attrelid || '.' || a.attnum, concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod),
@@ -45,25 +55,34 @@ CREATE FUNCTION {OWN_SCHEMA}.locks() RETURNS json LANGUAGE sql SECURITY DEFINER 
 CREATE FUNCTION {OWN_SCHEMA}.scans() RETURNS json LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
   SELECT coalesce(json_object_agg(name, pg_stat_get_xact_numscans(oid)), '{{}}') FROM {OWN_SCHEMA}.tables WHERE NOT history $$;
 
+CREATE FUNCTION {OWN_SCHEMA}.reads() RETURNS json LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
+  SELECT coalesce(json_object_agg(name, pg_stat_get_xact_numscans(oid) + coalesce((
+           SELECT sum(pg_stat_get_xact_numscans(i.indexrelid)) FROM pg_index AS i WHERE i.indrelid = t.oid), 0)), '{{}}')
+    FROM {OWN_SCHEMA}.tables AS t WHERE NOT history $$;
+
 CREATE FUNCTION {OWN_SCHEMA}.started() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
   IF (SELECT armed FROM {OWN_SCHEMA}.state) THEN
-    PERFORM set_config('baton.locks', {OWN_SCHEMA}.locks()::text, false), set_config('baton.scans', {OWN_SCHEMA}.scans()::text, false);
+    PERFORM set_config('baton.locks', {OWN_SCHEMA}.locks()::text, false), set_config('baton.scans', {OWN_SCHEMA}.scans()::text, false),
+      set_config('baton.reads', {OWN_SCHEMA}.reads()::text, false);
   END IF;
 END $$;
 
 CREATE FUNCTION {OWN_SCHEMA}.ended() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
   before json := coalesce(nullif(current_setting('baton.scans', true), ''), '{{}}');
+  read json := coalesce(nullif(current_setting('baton.reads', true), ''), '{{}}');
 BEGIN
   IF (SELECT armed FROM {OWN_SCHEMA}.state) THEN
-    INSERT INTO {OWN_SCHEMA}.events (kind, tag, objects, held, locks, scans) VALUES ('ddl', tg_tag,
+    INSERT INTO {OWN_SCHEMA}.events (kind, tag, objects, held, locks, scans, reads) VALUES ('ddl', tg_tag,
       (SELECT coalesce(json_agg(json_build_object('type', object_type, 'name', object_identity, 'tag', command_tag,
                 'relation', CASE WHEN classid = 'pg_class'::regclass THEN objid::text END)), '[]')
          FROM pg_event_trigger_ddl_commands() WHERE NOT in_extension),
       coalesce(nullif(current_setting('baton.locks', true), ''), '{{}}')::json, {OWN_SCHEMA}.locks(),
       (SELECT coalesce(json_agg(key), '[]') FROM json_each_text({OWN_SCHEMA}.scans())
-        WHERE value::bigint > coalesce((before ->> key)::bigint, 0)));
+        WHERE value::bigint > coalesce((before ->> key)::bigint, 0)),
+      (SELECT coalesce(json_object_agg(key, value::bigint - coalesce((read ->> key)::bigint, 0)), '{{}}')
+         FROM json_each_text({OWN_SCHEMA}.reads()) WHERE value::bigint > coalesce((read ->> key)::bigint, 0)));
     INSERT INTO {OWN_SCHEMA}.events (kind, tag, objects) SELECT 'data', 'UNSEEN', json_build_array(json_build_object(
       'type', 'table', 'relation', t.oid::text, 'name', t.name)) FROM {OWN_SCHEMA}.tables AS t
      WHERE EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = t.oid AND g.tgname LIKE '{OWN_SCHEMA}%' AND g.tgenabled <> 'A');
@@ -128,6 +147,17 @@ _HISTORY, _DATA = (
 _EVENTS = f"""
 SELECT transaction, kind, tag, query, objects, held, locks, scans, columns FROM {OWN_SCHEMA}.events ORDER BY id
 """  # noqa: S608 - made of constants
+_COUNT = """coalesce(pg_stat_get_numscans(t.oid), 0)
+  + coalesce((SELECT sum(pg_stat_get_numscans(i.indexrelid)) FROM pg_index AS i WHERE i.indrelid = t.oid), 0)"""
+_COUNTED = f"UPDATE {OWN_SCHEMA}.tables AS t SET scanned = {_COUNT}"  # noqa: S608 - made of constants
+_READ = f"""
+SELECT t.name FROM {OWN_SCHEMA}.tables AS t
+ WHERE NOT t.history AND {_COUNT} > t.scanned + coalesce((SELECT sum((e.reads ->> t.name)::bigint) FROM {OWN_SCHEMA}.events AS e), 0)
+ ORDER BY 1"""  # noqa: S608 - made of constants
+# Sessions of ours stay, such as the one that holds the migration lock.
+_OTHERS = b"""
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+   AND pid <> pg_backend_pid() AND application_name NOT LIKE 'baton.db_migrate%'"""
 _START = f"INSERT INTO {OWN_SCHEMA}.events (kind, columns) VALUES ('start', {OWN_SCHEMA}.columns())"  # noqa: S608 - constants
 
 
@@ -179,6 +209,8 @@ def _trigger(connection: Connection, table: str, verb: str, each: str, function:
 def arm(connection: Connection, *, on: bool) -> None:
     """Begin to record, or end it."""
     if on:
+        _let_others_end(connection)
+        connection.execute(_COUNTED.encode())
         connection.execute(_START.encode())
     connection.execute(f"UPDATE {OWN_SCHEMA}.state SET armed = %s".encode(), [on])  # noqa: S608 - a constant
 
@@ -191,3 +223,18 @@ def read_events(connection: Connection) -> list[Event]:
             _EVENTS.encode()
         ).fetchall()
     ]
+
+
+def tables_read(connection: Connection) -> list[str]:
+    """Return the tables of which rows were looked for since the recording began, other than by statements that change the schema."""
+    _let_others_end(connection)
+    return [str(name) for (name,) in connection.execute(_READ.encode()).fetchall()]
+
+
+def _let_others_end(connection: Connection) -> None:
+    """Wait for the sessions of programs that have ended: the server adds up what they did when it notices."""
+    deadline = time.monotonic() + _QUIET
+    while connection.execute(_OTHERS).fetchall()[0][0] and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    if connection.info.server_version < _SHARED_COUNTS:
+        time.sleep(_OLD_DELAY)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import typing
 
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck import listed
+
 __all__ = ["report"]
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
@@ -17,6 +19,7 @@ def report(found: typing.Mapping[str, typing.Any]) -> list[str]:
     """Return a line for each thing that matters: the changes, what statements do to tables in use, and the ways down and up again."""
     lines = [_change(one) for one in found["changes"]]
     lines += [_statement(one, found["tables"]) for one in found["statements"]]
+    lines += [_rows(one) for one in found["prechecks"]]
     there, back = ("up", "down") if found.get("way", "up") == "up" else ("down", "up")
     return [*lines, *_back(found["down"], back), *_again(found["again"], there)]
 
@@ -35,6 +38,10 @@ def _statement(one: typing.Mapping[str, typing.Any], tables: typing.Mapping[str,
     concurrently = " CONCURRENTLY" if one["concurrently"] else ""
     revision = f" ({one['revision']})" if one["revision"] else ""
     return f"{one['tag']}{concurrently} {one['on']}: {', '.join(told)}{meanwhile}{revision}"
+
+
+def _rows(one: typing.Mapping[str, typing.Any]) -> str:
+    return f"rows: {one['kind']} {one['name']} {one['what']}: {listed(one)} ({', '.join(one['revisions'])})"
 
 
 def _sized(name: str, tables: typing.Mapping[str, typing.Mapping[str, int]]) -> str:

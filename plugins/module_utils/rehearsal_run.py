@@ -12,7 +12,15 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.migration_lock import migration_lock
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import BASE, Revision, Way
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import read_catalog
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import arm, install, read_events
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import Compared
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_parts import read_parts
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_rules import prechecks
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import (
+    arm,
+    install,
+    read_events,
+    tables_read,
+)
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import HISTORY
 
 if typing.TYPE_CHECKING:
@@ -21,6 +29,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Schema
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import Catalog, Facts
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck import Precheck
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import Event
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import Shadow
 
@@ -46,6 +55,8 @@ class Seen:
     after_again: Catalog | None = None
     down: str = ""
     again: str = ""
+    prechecks: tuple[Precheck, ...] = ()
+    """What the rows of the target are to be asked before the way is gone there."""
 
 
 def refuse_astray(
@@ -92,15 +103,17 @@ def there_and_back(tool: Tool, way: Way, shadow: Shadow, history: typing.Collect
         after = read_catalog(own, own_history)
         events = tuple(read_events(own))
         passing = passing_checks(own, before, after)
+        questions = tuple(prechecks(Compared(before, after), read_parts(own), events, tables_read(own)))
+        seen = Seen(before, after, events, passing, prechecks=questions)
         back_at, reason = _back(tool, way, start, there, session)
         if back_at is None:
-            return Seen(before, after, events, passing, down=reason)
+            return replace(seen, down=reason)
         after_down = read_catalog(own, own_history)
         try:
             _go(tool, way, back_at, session)
         except BatonError as error:
-            return Seen(before, after, events, passing, after_down, again=error.found)
-        return Seen(before, after, events, passing, after_down, read_catalog(own, own_history))
+            return replace(seen, after_down=after_down, again=error.found)
+        return replace(seen, after_down=after_down, after_again=read_catalog(own, own_history))
 
 
 def _own_tables(own: Connection, history: typing.Collection[str]) -> set[str]:

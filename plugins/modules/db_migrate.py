@@ -228,7 +228,11 @@ options:
       - On the way down it is the version that serves now which has to survive. V(required) refuses there as well when data is gone that an
         older version needs, because the way up removed it and the way down makes it anew, empty.
       - What was found is used again while the release tree, the schema and the tool's tables are the same. In check mode only that is used.
-      - The tables are empty, so a migration that needs rows fails, and one that fails for certain rows does not.
+      - The tables are empty, so a migration that needs rows fails, and one that fails for certain rows does not. So the rows of the
+        database are asked whether they are in the way of what the schema is to refuse (RV(rehearsal.prechecks)), each time, also when what
+        was found is used again.
+      - Where rows are in the way, V(required) refuses whatever is allowed, before anything is changed, as the migrations would fail
+        half-way. V(report) only says so.
     type: str
     choices: ["off", report, required]
     default: "off"
@@ -249,6 +253,14 @@ options:
     type: list
     elements: str
     default: []
+  precheck_timeout:
+    description:
+      - Seconds that one question to the rows of the database may take. What takes longer is given up and reported as not checked, which
+        refuses nothing.
+      - All questions of a rehearsal together take no longer than twelve times that. Each reads a table as a whole at most, in a transaction
+        that can write nothing, without parallel workers, and waits no longer than a second for a lock.
+    type: float
+    default: 5.0
   revisions:
     description: What to report as the likely plan in check mode, when the release tree or its secrets are not here yet.
     type: list
@@ -268,8 +280,10 @@ options:
         choices: [expand, contract, unmarked]
         default: unmarked
 notes:
-  - A rehearsal does not see how long something takes, nor what fails because of certain rows. It sees which tables are read as a whole,
-    written anew or locked, and says how large they are in the database.
+  - A rehearsal does not see how long something takes. It sees which tables are read as a whole, written anew or locked, and says how
+    large they are in the database.
+  - The rows are not asked about exclusion constraints, the bounds of partitions, domains, and types that C(USING) makes of more than a
+    cast. It is said of each that it is not checked.
   - A database at a revision that the tree does not know is ahead of it. With O(state=upgraded) that is reported in
     RV(ahead) and is no failure, with O(state=downgraded) it is refused.
   - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) and V(sqitch)
@@ -457,6 +471,32 @@ rehearsal:
         - It C(takes) locks and C(holds) others meanwhile (table and mode), C(scans) and C(rewrites) whole tables, or C(changes_data).
       type: list
       elements: dict
+    prechecks:
+      description:
+        - What the rows of the database were asked, and their answers. No value of a row is part of them.
+        - The C(kind) is V(not-null), V(unique), V(foreign-key), V(check) or V(type), and V(exclusion), V(partition) or V(domain) for what
+          is not asked. C(name) is the column, the constraint or the index, C(table) its table in the database as it is now, C(what) what is
+          to hold, C(sql) the question, and C(revisions) the migrations that need it.
+        - The C(outcome) is V(passes), V(fails), V(undecided) when the migrations themselves may change these rows (C(doubt) says how this
+          is known), or V(unchecked) (C(why)), as when the question took too long or the user may not read the table.
+        - C(rows) is how many rows are in the way (for V(unique), how many values more than one row has), C(more) whether there are more
+          than these 1000, C(seconds) how long it took. There is no number when a value cannot be cast or computed, which C(why) tells then.
+      type: list
+      elements: dict
+      sample:
+        - kind: not-null
+          name: public.users.mail
+          table: public.users
+          what: is to refuse NULL
+          sql: SELECT count(*) FROM (SELECT 1 FROM (SELECT "mail" AS "mail" FROM ONLY public.users) AS users WHERE "mail" IS NOT DISTINCT
+            FROM NULL LIMIT 1001) AS found
+          outcome: fails
+          rows: 12
+          more: false
+          why: ""
+          doubt: ""
+          revisions: [4f2a90c1d3e7]
+          seconds: 0.004
     tables:
       description: How many C(rows) and C(bytes) these tables have in the database.
       type: dict
@@ -540,6 +580,7 @@ RULES = {
     "ddl_lock_retries": RETRIES,
     "rehearsal_bin": FILE,
     "rehearsal_tables": VALUE,
+    "precheck_timeout": SOME_SECONDS,
 }
 
 
@@ -554,6 +595,7 @@ def _gate(options: dict[str, Any], settings: ToolSettings, *, check_mode: bool) 
         programs=options["rehearsal_bin"],
         tables=tuple(options["rehearsal_tables"]),
         keep=not check_mode,
+        precheck_timeout=options["precheck_timeout"],
     )
     return Gate(options["rehearsal"], how, options["allow_review"])
 
@@ -606,6 +648,7 @@ def main() -> None:
             "rehearsal": {"type": "str", "choices": list(REHEARSALS), "default": "off"},
             "rehearsal_bin": {"type": "path"},
             "rehearsal_tables": {"type": "list", "elements": "str", "default": []},
+            "precheck_timeout": {"type": "float", "default": 5.0},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
         },
         required_if=[
