@@ -23,6 +23,7 @@ SHIPPED = {
     "MANIFEST.json",
     "README.md",
     "changelogs",
+    "docs",
     "inventories",
     "meta",
     "playbooks",
