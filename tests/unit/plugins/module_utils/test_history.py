@@ -25,7 +25,9 @@ def change(token: int | None, *, known: bool = True, **steps: list[str]) -> dict
 
 
 HISTORY = journal(run(2, "v2", "unfinished"), run(1, "v1"))
-UP, CONTRACT, DOWN = ({"applied": ["0002"]}, {"applied": ["0002"], "contract": ["0002"]}, {"undone": ["0002"]})
+UP: dict[str, Any] = {"applied": ["0002"]}
+CONTRACT: dict[str, Any] = {**UP, "contract": ["0002"]}
+DOWN: dict[str, Any] = {"undone": ["0002"]}
 
 
 @pytest.mark.parametrize(
