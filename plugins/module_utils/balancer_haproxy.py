@@ -214,7 +214,8 @@ class HAProxy:
         live = told.live
         if (kept := self._kept_word()) != told.word:
             yield f"{kept} after a restart"
-        current = self._states(next(iter(views.values())))
+        newest, *_older = views.values()
+        current = self._states(newest)
         for worker, view in views.items():
             # Without the map it began before this app was configured. Its seats stay as they were at the reload.
             alike = view.live in (None, HANDOVER) or ((view.live or NOTHING_LIVE) == told.word and live != MIXED)

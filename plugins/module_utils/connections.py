@@ -60,7 +60,7 @@ def _rows(table: Path) -> list[list[str]]:
 
 
 def _addresses(server: str) -> typing.Iterator[Address]:
-    host, _, port = server.rpartition(":")
+    host, _colon, port = server.rpartition(":")
     with contextlib.suppress(OSError):
         for _family, _type, _protocol, _name, found in socket.getaddrinfo(
             host.strip("[]"), int(port), type=socket.SOCK_STREAM
@@ -71,6 +71,6 @@ def _addresses(server: str) -> typing.Iterator[Address]:
 
 def _address(text: str) -> Address:
     """Return an address that the kernel writes as 32-bit numbers of its own byte order, an IPv4 address in IPv6 as what it is."""
-    digits, _, port = text.partition(":")
+    digits, _colon, port = text.partition(":")
     packed = b"".join(struct.pack("=I", int(digits[at : at + 8], 16)) for at in range(0, len(digits), 8))
     return packed.removeprefix(_MAPPED) if len(packed) > len(_MAPPED) else packed, int(port, 16)
