@@ -110,7 +110,8 @@ class HAProxyDoor:
 
     def _differences(self, told: Door, kept: str, views: typing.Mapping[Worker, View]) -> typing.Iterator[str]:
         """Say what is other than the newest worker has it: at a worker before it, or what HAProxy would begin with."""
-        if not self._known(told, next(iter(views.values()))):
+        newest, *_older = views.values()
+        if not self._known(told, newest):
             yield "the running configuration lacks it"
         if kept != told.word:
             yield f"{kept} after a restart"

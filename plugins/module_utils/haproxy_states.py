@@ -140,7 +140,8 @@ class HAProxyStates:
 
     def _differences(self, slot: str, told: States, views: typing.Mapping[Worker, View]) -> typing.Iterator[str]:
         flags = admin_states(read_text(self._file(slot)) or "")
-        names = hosts_of(next(iter(views.values())).backends.get(self._backend(slot), {}))
+        newest, *_older = views.values()
+        names = hosts_of(newest.backends.get(self._backend(slot), {}))
         begins = {host: _state(flags.get(name, 0)) for name, host in names.items()}
         if begins != dict(told):
             yield f"{begins} after a restart"
