@@ -25,7 +25,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Iterator[
 
 @pytest.fixture(scope="package")
 def tasks(shop: Scene) -> Callable[[str], list[Occurrence]]:
-    """A function that returns the tasks of a procedure; the first time it records them."""
+    """A function that returns the tasks of a procedure; the first time it records them, by a run that changes what is live."""
     known: dict[str, list[Occurrence]] = {}
 
     def tasks_of_named(procedure: str) -> list[Occurrence]:

@@ -66,6 +66,7 @@ def test_of_twenty_controllers_at_once_one_runs(shop: Scene, tasks: Tasks) -> No
 
 @pytest.mark.parametrize("name", ["Install the version", "Switch", "Renew the lease"])
 def test_a_controller_that_slept_past_its_lease_changes_nothing(shop: Scene, tasks: Tasks, name: str) -> None:
+    task = first(tasks("release"), name)
     slept, version = shop.prepare(named("release")), shop.new_version()
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("slept"))
@@ -75,7 +76,7 @@ def test_a_controller_that_slept_past_its_lease_changes_nothing(shop: Scene, tas
                 shop,
                 "release",
                 {"release_version": slept, "release_owner": "sleeper"},
-                at=first(tasks("release"), name),
+                at=task,
             )
         )
         assert late.reached(ALL_START_SECONDS), late.played().output
@@ -104,12 +105,13 @@ def test_a_controller_that_slept_past_its_lease_changes_nothing(shop: Scene, tas
 
 def test_a_switch_by_somebody_else_stops_a_release(shop: Scene, tasks: Tasks) -> None:
     """Somebody without a lease, a person at the load balancer for example, moves the traffic after the plan was made."""
+    task = first(tasks("release"), "Switch")
     version, served = shop.prepare(named("release")), shop.served()["version"]
     idle = other(shop.live())
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("hand"))
         witness.wait_until_flowing()
-        release = Controller(shop, "release", {"release_version": version}, at=first(tasks("release"), "Switch"))
+        release = Controller(shop, "release", {"release_version": version}, at=task)
         controller = stack.enter_context(release)
         assert controller.reached(ALL_START_SECONDS), controller.played().output
         by_hand = shop.state("lb1") / "by-hand"
