@@ -63,7 +63,7 @@ def plan_rollback(
         from_slot=live_slot if live_slot in SLOTS else other(target),
         from_version=observed.version(other(target)) if live_slot == MIXED else live_version,
         expected={},  # going back takes each balancer from whatever it has
-        sha256="" if hot else _retained(observed, version, sha256_of(version)),
+        sha256="" if hot else _retained(observed, version, sha256_of),
         way_back="" if not proven else "warm" if rolling and rolling.in_place else "hot",
         hosts=sorted(observed.reachable()),
         balancers=sorted(name for name, one in observed.balancers.items() if "lost" not in one),
@@ -206,7 +206,8 @@ def _refuse_other_schema(observed: Observed, version: str, *, past_contract: boo
         )
 
 
-def _retained(observed: Observed, version: str, sha256: str) -> str:
+def _retained(observed: Observed, version: str, sha256_of: typing.Callable[[str], str]) -> str:
+    """Return the SHA-256 of what is installed; the build is asked only where nothing is, since it may be gone or spoiled by now."""
     installed = observed.installed(version)
     if len(set(installed.values())) > 1:
         raise BatonError(
@@ -215,10 +216,11 @@ def _retained(observed: Observed, version: str, sha256: str) -> str:
             fix="choose another rollback_version",
         )
     missing = sorted(set(observed.reachable()) - set(installed))
-    if missing and not sha256:
+    built = sha256_of(version) if missing else ""
+    if missing and not built:
         raise BatonError(
             found=f"{version} is no longer installed on {', '.join(missing)}, and its artifact is not known",
             expected="the retained release on every app host, or its artifact",
             fix=f"build it with build.yml (release_version={version}), then run again; nothing was touched",
         )
-    return next(iter(installed.values()), sha256)
+    return next(iter(installed.values()), built)

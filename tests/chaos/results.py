@@ -62,14 +62,13 @@ class Results:
             raise ResultsError(
                 f"Found: no results in {path}. Expected: those of a run. To do: python -m tests.chaos --all"
             )
-        known = (
-            {**lines[0], "commit": wanted["commit"]} if lines and wanted and any_commit else lines[0] if lines else None
-        )
-        if lines and wanted not in (None, known):
+        found: dict[str, Any] = lines[0] if lines else wanted or {}
+        header = {**found, "commit": wanted["commit"]} if any_commit and wanted else found
+        if wanted not in (None, header):
             raise ResultsError(
-                f"Found: {path} holds results of {lines[0]}. Expected: {wanted}. To do: move it away, or name another file with --results."
+                f"Found: {path} holds results of {found}. Expected: {wanted}. To do: move it away, or name another file with --results."
             )
-        results = cls(path, known or wanted or {})
+        results = cls(path, header)
         if not lines:
             path.parent.mkdir(parents=True, exist_ok=True)
             results._append(results.header)
@@ -79,7 +78,7 @@ class Results:
                     Occurrence(**{**one, "hosts": tuple(one["hosts"])}) for one in line["tasks"]
                 ]
             else:
-                results.outcomes.append(Outcome(**{"commit": lines[0]["commit"], **line}))
+                results.outcomes.append(Outcome(**line))
         return results
 
     def record(self, procedure: str, tasks: Sequence[Occurrence]) -> None:

@@ -13,6 +13,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from shop.catalogue import Catalogue
+from shop.crashes import Crashes
 from shop.db import connect
 from shop.echo import Echo
 from shop.health import Health
@@ -58,7 +59,7 @@ def create_app(settings: Settings) -> ASGIApp:
         exception_handlers={OperationalError: database_unavailable, PoolTimeoutError: database_unavailable},
         lifespan=lifespan,
     )
-    return Identity(app, settings)
+    return Identity(Crashes(app), settings)
 
 
 async def database_unavailable(_request: Request, _error: Exception) -> JSONResponse:

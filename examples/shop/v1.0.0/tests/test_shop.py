@@ -1,3 +1,6 @@
+import time
+from http.client import HTTPConnection
+
 import pytest
 from conftest import Shop, running
 
@@ -18,6 +21,19 @@ def test_a_crash_says_who_made_it_too(settings: Settings, monkeypatch: pytest.Mo
     with running(settings) as shop:
         crashed = shop.get("/products")
     assert (crashed.status, crashed.headers["x-slot"]) == (500, "green")
+
+
+def test_a_crash_does_not_close_its_connection(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Catalogue, "list_products", lambda _self, _request: 1 / 0)
+    with running(settings) as shop:
+        connection = HTTPConnection("127.0.0.1", shop.port, timeout=5)
+        for path, status in (("/products", 500), ("/", 200)):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            response.read()
+            assert response.status == status
+            time.sleep(0.2)  # the server would have logged the crash, and closed, by then
+        connection.close()
 
 
 def test_home_names_version_instance_and_slot(shop: Shop) -> None:

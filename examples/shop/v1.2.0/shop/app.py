@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from shop.campaigns import Rotation
 from shop.catalogue import Catalogue
+from shop.crashes import Crashes
 from shop.db import connect
 from shop.echo import Echo
 from shop.health import Health
@@ -61,7 +62,7 @@ def create_app(settings: Settings) -> ASGIApp:
         exception_handlers={OperationalError: database_unavailable, PoolTimeoutError: database_unavailable},
         lifespan=lifespan,
     )
-    return Identity(app, settings)
+    return Identity(Crashes(app), settings)
 
 
 async def database_unavailable(_request: Request, _error: Exception) -> JSONResponse:

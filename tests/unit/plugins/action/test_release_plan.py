@@ -85,6 +85,12 @@ def test_the_manifest_gives_the_checksum_of_the_version_before(tmp_path: Path) -
     (tmp_path / "shop-v1.0.0.json").write_text(json.dumps({"sha256": "b" * 64}))
     plan = make(known)
     assert (plan.version, plan.mode, plan.sha256) == ("v1.0.0", "warm", "b" * 64)
+    # A build that is spoiled is in nobody's way as long as the hosts have the release.
+    (tmp_path / "shop-v1.0.0.json").write_text("{}")
+    with pytest.raises(BatonError, match="cannot be read as a build's manifest"):
+        make(known)
+    known["hosts"]["app1"]["releases"].append({"version": "v1.0.0", "sha256": "d" * 64})
+    assert make(known).sha256 == "d" * 64
 
 
 @pytest.mark.parametrize("key", ["balancers", "hosts"])
