@@ -39,6 +39,7 @@ ARGUMENT_SPEC = {
     "balancers": {"type": "dict", "required": True},
     "hosts": {"type": "dict", "required": True},
     "journal": {"type": "dict", "required": True},
+    "excluded": {"type": "dict", "default": {}},
     "manifest_dir": {"type": "path"},
     "sha256": {"type": "str", "default": ""},
     "over_unverified": {"type": "bool", "default": False},
@@ -86,7 +87,8 @@ def make(arguments: dict[str, Any]) -> Plan:
         BatonError: the input is no good, or there is a reason not to go on.
     """
     version = arguments["version"]
-    observed = observed_from(arguments["balancers"], arguments["hosts"], arguments["journal"])
+    excluded = {str(host): str(why) for host, why in arguments["excluded"].items()}
+    observed = observed_from(arguments["balancers"], arguments["hosts"], arguments["journal"], excluded)
     if version or arguments["action"] == "release":
         _refuse_bad_version(version)
     if not observed.hosts or not observed.balancers:

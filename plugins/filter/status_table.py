@@ -16,6 +16,7 @@ options:
   _input:
     description:
       - What was found, with the keys V(balancers) and V(hosts) (host to result), V(journal) and V(schema) (a result each).
+      - With V(excluded) (host to reason) the app hosts that a release leaves out, which were not asked.
       - A result without what was asked for counts as lost, and is shown so.
     type: dict
     required: true
@@ -48,7 +49,7 @@ __all__ = ["FilterModule"]
 
 def status_table(found: dict[str, Any], *, app_name: str) -> str:
     """Return the table for what was ``found``."""
-    observed = observed_from(found["balancers"], found["hosts"], found["journal"])
+    observed = observed_from(found["balancers"], found["hosts"], found["journal"], found.get("excluded"))
     return describe_status(observed, app_name=app_name, schema=found["schema"], now=time.time())
 
 

@@ -14,15 +14,25 @@ __all__ = ["observed_from"]
 Results = typing.Mapping[str, typing.Mapping[str, typing.Any]]
 
 
-def observed_from(balancers: Results, hosts: Results, journal: typing.Mapping[str, typing.Any]) -> Observed:
-    """Return what was found; a result that lacks what was asked for is a host that is lost, with the reason."""
-    found = {name: _answer(one, "slots") for name, one in hosts.items()}
+def observed_from(
+    balancers: Results,
+    hosts: Results,
+    journal: typing.Mapping[str, typing.Any],
+    excluded: typing.Mapping[str, str] | None = None,
+) -> Observed:
+    """Return what was found; a result that lacks what was asked for is a host that is lost, with the reason.
+
+    The app hosts of ``excluded`` (host to reason) were not asked.
+    """
+    left_out = excluded or {}
+    found = {name: _answer(one, "slots") for name, one in hosts.items() if name not in left_out}
     return Observed(
         balancers={name: _answer(one, "live") for name, one in balancers.items()},
         hosts=found,
         journal=with_changes(
             _answer(journal, "runs"), [change for host in found.values() for change in host.get("schema_changes", ())]
         ),
+        excluded=left_out,
     )
 
 

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.baton.release.plugins.module_utils.door import OPEN
-from ansible_collections.baton.release.plugins.module_utils.server_states import READY
+from ansible_collections.baton.release.plugins.module_utils.server_states import MAINT, READY
 from ansible_collections.baton.release.plugins.module_utils.slots import NOTHING_LIVE
 
 __all__ = ["Facts", "Observed"]
@@ -23,6 +23,8 @@ class Observed:
     balancers: typing.Mapping[str, Facts]
     hosts: typing.Mapping[str, Facts]
     journal: Facts
+    excluded: typing.Mapping[str, str] = field(default_factory=dict)
+    """The app hosts that this run leaves out, with the reason. They were not asked, and are not among ``hosts``."""
 
     def reachable(self) -> dict[str, Facts]:
         """Return the app hosts that answered."""
@@ -51,12 +53,37 @@ class Observed:
         }
 
     def not_ready(self) -> list[str]:
-        """Return the servers that a balancer was told to leave out, in words."""
-        return [f"{host} in {slot} at {name} ({state})" for name, slot, host, state in self._states() if state != READY]
+        """Return the servers that a balancer was told to leave out by somebody else than a release, in words."""
+        return [
+            f"{host} in {slot} at {name} ({state})"
+            for name, slot, host, state in self._states()
+            if state != READY and host not in self.excluded and host not in self._reasons(name, slot)
+        ]
 
     def out(self, slot: str) -> list[str]:
-        """Return the hosts whose server in ``slot`` a balancer was told to leave out."""
-        return sorted({host for _name, where, host, state in self._states() if (where, state != READY) == (slot, True)})
+        """Return the hosts of ``hosts`` whose server in ``slot`` a balancer was told to leave out."""
+        told = {host for _name, where, host, state in self._states() if (where, state != READY) == (slot, True)}
+        return sorted(told - set(self.excluded))
+
+    def away(self, slot: str) -> dict[str, str]:
+        """Return the hosts that a release has excluded from ``slot``, and none has brought back there, with the reason.
+
+        Whatever runs in that slot of theirs counts for nothing, and must get no traffic. One balancer that says so is enough.
+        """
+        told = {host: why for name in self.balancers for host, why in self._reasons(name, slot).items()}
+        return {host: why for host, why in sorted(told.items()) if host not in self.excluded}
+
+    def can_exclude(self) -> list[str]:
+        """Return the balancers that can hold a single server in maintenance."""
+        return sorted(name for name, one in self.balancers.items() if one.get("server_states"))
+
+    def holds(self, name: str, slot: str) -> dict[str, str]:
+        """Return the hosts whose server in ``slot`` the balancer ``name`` holds in maintenance for a release, with the reason."""
+        states = self.balancers[name].get("server_states", {}).get(slot, {})
+        return {host: why for host, why in self._reasons(name, slot).items() if states.get(host) == MAINT}
+
+    def _reasons(self, name: str, slot: str) -> dict[str, str]:
+        return dict(self.balancers[name].get("excluded", {}).get(slot, {}))
 
     def _states(self) -> typing.Iterator[tuple[str, str, str, str]]:
         for name, one in self.balancers.items():
@@ -76,9 +103,14 @@ class Observed:
             if one.get("live", NOTHING_LIVE) != NOTHING_LIVE and not one["seats"]
         ]
 
+    def holding(self, slot: str) -> dict[str, Facts]:
+        """Return the app hosts that answered and whose ``slot`` counts."""
+        away = self.away(slot)
+        return {name: host for name, host in self.reachable().items() if name not in away}
+
     def versions(self, slot: str) -> set[str]:
         """Return the versions that ``slot`` holds on the app hosts that answered ("" where it holds nothing)."""
-        return {str(host["slots"][slot]["version"]) for host in self.reachable().values()}
+        return {str(host["slots"][slot]["version"]) for host in self.holding(slot).values()}
 
     def version(self, slot: str) -> str:
         """Return the one version that ``slot`` holds everywhere, or ""."""
@@ -87,7 +119,7 @@ class Observed:
 
     def running(self, slot: str, version: str) -> bool:
         """Say whether ``slot`` runs ``version``, as it was last configured, on every app host that answered."""
-        slots = [host["slots"][slot] for host in self.reachable().values()]
+        slots = [host["slots"][slot] for host in self.holding(slot).values()]
         return bool(slots) and all(one["current"] and one["version"] == version for one in slots)
 
     def verified(self, version: str) -> bool:
@@ -97,10 +129,13 @@ class Observed:
             marks and all(mark.get("verified_at") for mark in marks)
         )
 
-    def marked(self, version: str) -> bool:
-        """Say whether nothing is left to do for ``version``: the journal and every host's release call it proven."""
-        marks = [mark for host in self.reachable().values() for mark in host["releases"] if mark["version"] == version]
-        marked = len(marks) == len(self.hosts) and all(mark.get("verified_at") for mark in marks)
+    def marked(self, version: str, slot: str) -> bool:
+        """Say whether nothing is left to do for ``version`` in ``slot``: the journal and every host's release call it proven."""
+        away = self.away(slot)
+        marks = [
+            mark for host in self.holding(slot).values() for mark in host["releases"] if mark["version"] == version
+        ]
+        marked = len(marks) == len(set(self.hosts) - set(away)) and all(mark.get("verified_at") for mark in marks)
         return marked and version in self.journal.get("verified", ())
 
     def newest_token(self) -> int:

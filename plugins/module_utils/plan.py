@@ -9,27 +9,31 @@ from dataclasses import asdict, dataclass, field
 
 from ansible_collections.baton.release.plugins.module_utils.observed import Observed
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
-from ansible_collections.baton.release.plugins.module_utils.slots import NOTHING_LIVE, OUT
+from ansible_collections.baton.release.plugins.module_utils.slots import NOTHING_LIVE, OUT, SLOTS, other
 
-__all__ = ["Plan", "Rolling", "rolling_to"]
+__all__ = ["Plan", "Rolling", "held_out", "rolling_to", "to_tell"]
 
-BLUE_GREEN = ("start", "prove", "share", "switch")
+BLUE_GREEN = ("start", "prove", "readmit", "share", "switch")
 OF_MIGRATOR = ("install", "migrate", "read", "rehearse", "undo", "undo_first", "undo_last")
 STEPS_OF_MODE = {
-    "first": ("stage", "migrate", *BLUE_GREEN, "verify", "watch"),
-    "forward": ("settle", "stage", "migrate", *BLUE_GREEN, "verify", "watch"),
-    "hot": ("settle", "undo_first", "prove", "share", "switch", "verify", "watch", "undo_last"),
-    "warm": ("settle", "stage", "undo_first", *BLUE_GREEN, "verify", "watch", "undo_last"),
-    "resume": ("switch", "verify", "watch"),
-    "stay": ("settle", "undo_first", "prove", "switch", "verify", "undo_last"),
+    "first": ("exclude", "stage", "migrate", *BLUE_GREEN, "verify", "watch"),
+    "forward": ("exclude", "settle", "stage", "migrate", *BLUE_GREEN, "verify", "watch"),
+    "hot": ("exclude", "settle", "stage", "undo_first", *BLUE_GREEN, "verify", "watch", "undo_last"),
+    "warm": ("exclude", "settle", "stage", "undo_first", *BLUE_GREEN, "verify", "watch", "undo_last"),
+    "resume": ("exclude", "stage", "start", "prove", "readmit", "switch", "verify", "watch"),
+    "rejoin": ("exclude", "stage", "start", "prove", "readmit", "verify"),
+    "stay": ("exclude", "settle", "undo_first", "prove", "switch", "verify", "undo_last"),
     "status": ("read",),
     "test": ("install", "rehearse"),
     "apply": ("install", "migrate"),
     "rollback": ("install", "undo"),
-    "nothing": ("undo_first", "switch", "undo_last"),
+    "nothing": ("exclude", "undo_first", "switch", "undo_last"),
 }
+RUNNING_ALREADY = ("hot", "resume", "rejoin")
+"""The modes in which the version runs everywhere, but on hosts that come back."""
 """``settle`` takes back a share of the clients that an interrupted run has left in the slot that is not live: nothing is installed or
-stopped there before. ``share`` moves the clients in steps. What the
+stopped there before. ``exclude`` has the balancers hold the hosts that are left out, ``readmit`` lets those in again that come back and
+have proven the version. ``share`` moves the clients in steps. What the
 version that a rollback comes to would not survive is undone first, what the version that serves until then needs is undone last. The
 four before the last one are those of ``migrate.yml``, which moves no traffic."""
 
@@ -100,6 +104,16 @@ class Plan:
     """The app hosts whose server in the target slot a balancer was told to leave out; nobody waits for it to be up."""
     installed: bool = False
     """Whether the migrator has the tree of a migration outside of a release already."""
+    excluded: dict[str, str] = field(default_factory=dict)
+    """The app hosts that this run leaves out, with the reason: it connects to none of them."""
+    returning: list[str] = field(default_factory=list)
+    """The app hosts that an earlier run has excluded from the target slot; they are let in again once they have proven the version."""
+    absent: list[str] = field(default_factory=list)
+    """The app hosts that an earlier run has excluded from the slot that traffic comes from; they get none in it, whatever runs there."""
+    held_out: dict[str, dict[str, str]] = field(default_factory=dict)
+    """For each slot the app hosts that every balancer has to hold in maintenance, with the reason."""
+    to_tell: list[str] = field(default_factory=list)
+    """The balancers that do not hold all of them so yet."""
     revision: str = ""
     """Where such a migration ends; "" for the newest revision of the tree."""
     undo: Undo | None = None
@@ -127,8 +141,12 @@ class Plan:
         left_out |= set() if self.traffic_steps else {"share"}
         # A slot that runs the version already takes all clients from any share, unless it is to begin with fewer.
         left_out |= {"settle"} if not self.shares or (self.mode == "hot" and not self.traffic_steps) else set()
+        left_out |= set() if self.to_tell else {"exclude"}
+        left_out |= set() if self.returning else {"readmit"}
+        if self.mode in RUNNING_ALREADY and not self.returning:
+            left_out |= {"stage", "start"} | ({"prove"} if self.mode == "resume" else set())
         steps = [step for step in STEPS_OF_MODE[self.mode] if step not in left_out]
-        if not self.rolling or BLUE_GREEN[0] not in steps:
+        if not self.rolling or self.mode in RUNNING_ALREADY or BLUE_GREEN[0] not in steps:
             return steps
         steps[steps.index(BLUE_GREEN[0])] = "roll"
         return [step for step in steps if step not in BLUE_GREEN]
@@ -136,35 +154,63 @@ class Plan:
     def parts(self, *, state_host: str) -> dict[str, list[str]]:
         """Return for each host of the run the steps that it takes part in; a host that is lost takes part in none."""
         hosts_of = {
-            "stage": [host for host in self.hosts if host not in self.serving],
+            **dict.fromkeys(("stage", "start"), self._staged),
             **{step: [self.migrator] for step in OF_MIGRATOR},
-            "start": self.hosts,
-            **dict.fromkeys(("settle", "prove", "switch", "verify"), self.balancers),
+            "exclude": self.to_tell,
+            **dict.fromkeys(("settle", "prove", "readmit", "switch", "verify"), self.balancers),
             "roll": {*self.hosts, *self.balancers, state_host},
             "share": {*self.balancers, state_host},
             "watch": {*self.balancers, state_host},
         }
-        everyone = {*self.hosts, *self.lost, *self.balancers, state_host}
+        everyone = {*self.hosts, *self.lost, *self.excluded, *self.balancers, state_host}
         return {host: [step for step in self.steps if host in hosts_of[step]] for host in sorted(everyone)}
+
+    @property
+    def _staged(self) -> list[str]:
+        """The app hosts on which the version is installed and started; where it runs already, only those that come back."""
+        if self.mode in RUNNING_ALREADY:
+            return self.returning
+        return [host for host in self.hosts if host not in self.serving]
 
     def as_result(self) -> dict[str, typing.Any]:
         """Return the plan as plain data, with its steps and its strategy."""
         return {**asdict(self), "steps": self.steps, "strategy": self.strategy}
 
 
-def rolling_to(target: str, observed: Observed, rollout: Rollout, mode: str) -> Rolling | None:
-    """Return how traffic comes to ``target`` batch by batch; None where it moves at once.
+def held_out(observed: Observed, *slots: str) -> dict[str, dict[str, str]]:
+    """Return for each slot the hosts that every balancer has to hold in maintenance.
+
+    These are the ones that the run excludes, and in ``slots`` those that were excluded before.
+    """
+    return {slot: {**(observed.away(slot) if slot in slots else {}), **observed.excluded} for slot in SLOTS}
+
+
+def to_tell(observed: Observed, held: typing.Mapping[str, typing.Mapping[str, str]]) -> list[str]:
+    """Return the balancers that do not hold all of them in maintenance, with these reasons; those that cannot are not told."""
+    return [
+        name
+        for name in observed.can_exclude()
+        if any(observed.holds(name, slot).get(host) != why for slot, own in held.items() for host, why in own.items())
+    ]
+
+
+def rolling_to(
+    target: str, observed: Observed, rollout: Rollout, mode: str, hosts: typing.Collection[str]
+) -> Rolling | None:
+    """Return how traffic comes to ``target`` on ``hosts`` batch by batch; None where it moves at once.
 
     Raises:
         BatonError: the sizes of the batches make no sense for these hosts.
     """
     if not rollout.rolling or mode not in ("forward", "warm") or observed.live() <= {NOTHING_LIVE}:
         return None
-    hosts = observed.reachable()
-    # A host that an interrupted run left drained comes first: as long as it is out, no other one may be.
+    absent = observed.away(other(target))
+    # A host that an interrupted run left drained comes first: as long as it is out, no other one may be. Then what comes back.
     pending = sorted(
         (host for host in hosts if observed.seats(host) != {target}),
-        key=lambda host: (OUT not in observed.seats(host), host),
+        key=lambda host: (OUT not in observed.seats(host), host not in absent, host),
     )
-    size, in_place, floor = rollout.size(len(hosts))
-    return Rolling(rollout.batches(pending, of=len(hosts)), in_place, size, floor)
+    # A host that does not serve yet is no capacity that could be lost.
+    serving = len(set(hosts) - set(absent))
+    size, in_place, floor = rollout.size(serving)
+    return Rolling(rollout.batches(pending, of=serving), in_place, size, floor)

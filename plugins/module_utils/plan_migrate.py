@@ -64,6 +64,7 @@ def plan_migrate(
         balancers=sorted(observed.balancers),
         newest_token=observed.newest_token(),
         migrator=migrator,
+        excluded=dict(observed.excluded),
         installed=bool(there),
         revision=revision,
     )
@@ -73,6 +74,7 @@ def _refuse_missing_migrator(observed: Observed, migrator: str) -> None:
     if migrator in observed.reachable():
         return
     why = "did not answer" if migrator in observed.hosts else "is no app host"
+    why = f"is excluded ({observed.excluded[migrator]})" if migrator in observed.excluded else why
     raise BatonError(
         found=f"the migrator is {migrator}, which {why}",
         expected=f"one of the app hosts {', '.join(observed.reachable())}, because it migrates from a release there",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.history import proven, schema_since
 from ansible_collections.baton.release.plugins.module_utils.observed import Observed
-from ansible_collections.baton.release.plugins.module_utils.plan import Plan, Rolling, rolling_to
+from ansible_collections.baton.release.plugins.module_utils.plan import Plan, Rolling, held_out, rolling_to, to_tell
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, SLOTS, other
 
@@ -44,8 +44,10 @@ def plan_release(
     _refuse_closed(observed)
     _refuse_not_ready(observed)
     _refuse_lost(observed)
+    _refuse_to_exclude(observed, migrator)
     _refuse_strange_migrator(observed, migrator)
     target, from_slot = _slots_for(observed, version)
+    _refuse_empty(observed, from_slot)
     live_version = observed.version(from_slot) if from_slot in SLOTS else ""
     mode = _mode(observed, version, target)
     if mode in ("forward", "hot"):
@@ -56,12 +58,16 @@ def plan_release(
             _refuse_to_lose_the_way_back(observed, live_version, target, version)
         sha256 = _artifact(observed, version, sha256)
         _refuse_without_seats(observed, rollout)
-    rolling = rolling_to(target, observed, rollout, mode)
-    if mode in ("resume", "nothing"):
+    rolling = rolling_to(target, observed, rollout, mode, list(observed.hosts))
+    if mode in ("resume", "rejoin", "nothing"):
         from_slot = _proven_beside(observed, target)
         if mode == "resume" and from_slot == NOTHING_LIVE:
             from_slot, rolling = _stopped_beside(observed, target, rollout)
         live_version = observed.version(from_slot) if from_slot in SLOTS else ""
+    if mode == "rejoin":
+        sha256 = _installed(observed, version)
+    held = held_out(observed, *([from_slot] if from_slot in SLOTS else []))
+    returning = [host for host in observed.away(target) if host in observed.hosts]
     # From "mixed" there is no slot that the other clients could stay in.
     in_steps = mode in ("forward", "hot") and not rollout.rolling and observed.live() == {from_slot}
     proven = bool(live_version and observed.verified(live_version))
@@ -79,10 +85,15 @@ def plan_release(
         balancers=sorted(observed.balancers),
         newest_token=observed.newest_token(),
         migrator=migrator,
-        serving=sorted(host for host in observed.hosts if target in observed.seats(host)),
+        serving=sorted(host for host in observed.hosts if target in observed.seats(host) and host not in returning),
         rolling=rolling,
         traffic_steps=list(rollout.steps) if in_steps else [],
         shares=observed.shares(),
+        excluded=dict(observed.excluded),
+        returning=returning,
+        absent=[host for host in observed.away(from_slot) if host in observed.hosts],
+        held_out=held,
+        to_tell=to_tell(observed, held),
     )
 
 
@@ -96,7 +107,8 @@ def _refuse_lost(observed: Observed) -> None:
         raise BatonError(
             found="without an answer: " + ", ".join(reasons),
             expected="every load balancer and every app host, because a release goes forward on all of them or not at all",
-            fix="bring them back and run again; nothing was touched. rollback.yml works without them",
+            fix="bring them back and run again, or name an app host that is known to be dead in release_excluded_hosts, with the reason;"
+            " nothing was touched. rollback.yml works without them",
         )
 
 
@@ -115,8 +127,41 @@ def _refuse_not_ready(observed: Observed) -> None:
         raise BatonError(
             found=f"told to be left out: {', '.join(out)}",
             expected="every server ready, because a release has all of them serve",
-            fix="bring them back with lb_switch (state servers), and run again; nothing was touched. rollback.yml works all the same",
+            fix="bring them back with lb_switch (state servers), or name their hosts in release_excluded_hosts, and run again;"
+            " nothing was touched. rollback.yml works all the same",
         )
+
+
+def _refuse_to_exclude(observed: Observed, migrator: str) -> None:
+    """Refuse what cannot be excluded: where one server cannot be held out, a dead host that comes back would get traffic at once."""
+    if not observed.excluded:
+        return
+    named = ", ".join(f"{host} ({why})" for host, why in observed.excluded.items())
+    cannot = sorted(set(observed.balancers) - set(observed.can_exclude()))
+    if cannot:
+        raise BatonError(
+            found=f"to be excluded: {named}; and at {', '.join(cannot)} no single server can be held in maintenance",
+            expected="that of every load balancer, because such a host may come back at any time, with an old version",
+            fix="take the host out of the group app and render the load balancers' configuration again; nothing was touched",
+        )
+    if migrator in observed.excluded:
+        raise BatonError(
+            found=f"the migrator is {migrator}, which is to be excluded ({observed.excluded[migrator]})",
+            expected="an app host that takes part, because it migrates from the release staged there",
+            fix="name another one in the group migrator; nothing was touched",
+        )
+
+
+def _refuse_empty(observed: Observed, slot: str) -> None:
+    """Refuse to exclude all hosts that traffic reaches now: some of the others may have come back, and have proven nothing yet."""
+    if not observed.excluded or slot not in SLOTS or observed.holding(slot):
+        return
+    away = ", ".join(host for host in observed.away(slot) if host in observed.hosts)
+    raise BatonError(
+        found=f"to be excluded: {', '.join(observed.excluded)}; and in {slot}, which traffic reaches, {away} excluded before",
+        expected="at least one host that serves on",
+        fix=f"bring {away} back first, with the version that is live, and exclude the others then; nothing was touched",
+    )
 
 
 def _refuse_strange_migrator(observed: Observed, migrator: str) -> None:
@@ -161,7 +206,9 @@ def _mode(observed: Observed, version: str, target: str) -> str:
     if not observed.running(target, version):
         return "forward"
     if observed.live() == {target}:
-        return "nothing" if observed.marked(version) and not observed.shares() else "resume"
+        if not observed.marked(version, target) or observed.shares():
+            return "resume"
+        return "rejoin" if set(observed.away(target)) & set(observed.hosts) else "nothing"
     if target in observed.live():
         return "resume"
     if MIXED in observed.live():
@@ -192,9 +239,10 @@ def _proven_beside(observed: Observed, slot: str) -> str:
 
 def _stopped_beside(observed: Observed, slot: str, rollout: Rollout) -> tuple[str, Rolling | None]:
     """Return the other slot if it holds a proven version that was stopped, as an update in place does, and how to go back there."""
-    beside, hosts = other(slot), len(observed.hosts)
-    version = observed.version(beside)
-    there = version and observed.verified(version) and len(observed.installed(version)) == hosts
+    beside = other(slot)
+    version, holding = observed.version(beside), set(observed.holding(beside))
+    hosts = len(holding)
+    there = version and observed.verified(version) and holding <= set(observed.installed(version))
     if not there or observed.seatless() or hosts == 1:
         return NOTHING_LIVE, None
     size, in_place, floor = rollout.size(hosts) if rollout.rolling else (1, False, 0)
@@ -223,6 +271,18 @@ def _artifact(observed: Observed, version: str, sha256: str) -> str:
         found=f"no SHA-256 for {version}",
         expected="the build's manifest in app_artifact_dir, or release_sha256",
         fix=f"build it with build.yml (release_version={version}), or give release_sha256 if it was built elsewhere",
+    )
+
+
+def _installed(observed: Observed, version: str) -> str:
+    """Return the SHA-256 of what serves: a host that comes back gets the same, whatever was built since."""
+    found = set(observed.installed(version).values())
+    if len(found) == 1:
+        return found.pop()
+    raise BatonError(
+        found=f"{version} is installed from different artifacts: {', '.join(sorted(found))}",
+        expected="one artifact on all hosts",
+        fix="release another version; nothing was touched",
     )
 
 

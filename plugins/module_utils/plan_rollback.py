@@ -9,7 +9,7 @@ import typing
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.history import schema_since, traffic_runs
 from ansible_collections.baton.release.plugins.module_utils.observed import Observed
-from ansible_collections.baton.release.plugins.module_utils.plan import Plan, rolling_to
+from ansible_collections.baton.release.plugins.module_utils.plan import Plan, held_out, rolling_to, to_tell
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, SLOTS, other
 
@@ -54,7 +54,9 @@ def plan_rollback(
     target = hot[0] if hot else _slot_to_stage(observed, live_slot, version)
     mode = "hot" if hot else "warm"
     proven = bool(live_version and observed.verified(live_version))
-    rolling = rolling_to(target, observed, rollout or Rollout(), mode)
+    hosts = _hosts(observed, target)
+    rolling = rolling_to(target, observed, rollout or Rollout(), mode, hosts)
+    held = held_out(observed, *SLOTS)
     return Plan(
         action="rollback",
         version=version,
@@ -63,22 +65,37 @@ def plan_rollback(
         from_slot=live_slot if live_slot in SLOTS else other(target),
         from_version=observed.version(other(target)) if live_slot == MIXED else live_version,
         expected={},  # going back takes each balancer from whatever it has
-        sha256="" if hot else _retained(observed, version, sha256_of),
+        sha256="" if hot else _retained(observed, version, sha256_of, hosts),
         way_back="" if not proven else "warm" if rolling and rolling.in_place else "hot",
-        hosts=sorted(observed.reachable()),
+        hosts=hosts,
         balancers=sorted(name for name, one in observed.balancers.items() if "lost" not in one),
-        lost=observed.lost(),
+        lost=_left_out(observed, target),
         newest_token=observed.newest_token(),
-        serving=sorted(host for host in observed.reachable() if target in observed.seats(host)),
+        serving=sorted(host for host in hosts if target in observed.seats(host)),
         rolling=rolling,
         shares=observed.shares(),
         closed=observed.closed(),
         out=observed.out(target),
+        excluded=dict(observed.excluded),
+        absent=[host for host in observed.away(other(target)) if host in hosts],
+        held_out=held,
+        to_tell=to_tell(observed, held),
     )
+
+
+def _hosts(observed: Observed, slot: str) -> list[str]:
+    """Return the app hosts that take part; one that was excluded from the slot does not: a rollback is no time to bring it back."""
+    return sorted(observed.holding(slot))
+
+
+def _left_out(observed: Observed, slot: str) -> dict[str, str]:
+    away = {host: f"excluded: {why}" for host, why in observed.away(slot).items() if host in observed.hosts}
+    return {**away, **observed.lost()}
 
 
 def _keep(observed: Observed, live_slot: str, version: str, *, mode: typing.Literal["stay", "nothing"]) -> Plan:
     """Plan to leave what is live: to prove it after an interrupted run that moved nothing or has come back, or else nothing."""
+    held = held_out(observed, *SLOTS)
     return Plan(
         action="rollback",
         version=version,
@@ -87,14 +104,17 @@ def _keep(observed: Observed, live_slot: str, version: str, *, mode: typing.Lite
         from_slot=live_slot,
         from_version=version,
         expected={},
-        hosts=sorted(observed.reachable()),
+        hosts=_hosts(observed, live_slot),
         balancers=sorted(name for name, one in observed.balancers.items() if "lost" not in one),
-        lost=observed.lost(),
+        lost=_left_out(observed, live_slot),
         newest_token=observed.newest_token(),
-        serving=sorted(observed.reachable()),
+        serving=_hosts(observed, live_slot),
         shares=observed.shares(),
         closed=observed.closed(),
         out=observed.out(live_slot),
+        excluded=dict(observed.excluded),
+        held_out=held,
+        to_tell=to_tell(observed, held),
     )
 
 
@@ -206,7 +226,9 @@ def _refuse_other_schema(observed: Observed, version: str, *, past_contract: boo
         )
 
 
-def _retained(observed: Observed, version: str, sha256_of: typing.Callable[[str], str]) -> str:
+def _retained(
+    observed: Observed, version: str, sha256_of: typing.Callable[[str], str], hosts: typing.Collection[str]
+) -> str:
     """Return the SHA-256 of what is installed; the build is asked only where nothing is, since it may be gone or spoiled by now."""
     installed = observed.installed(version)
     if len(set(installed.values())) > 1:
@@ -215,7 +237,7 @@ def _retained(observed: Observed, version: str, sha256_of: typing.Callable[[str]
             expected="one artifact on all hosts",
             fix="choose another rollback_version",
         )
-    missing = sorted(set(observed.reachable()) - set(installed))
+    missing = sorted(set(hosts) - set(installed))
     built = sha256_of(version) if missing else ""
     if missing and not built:
         raise BatonError(

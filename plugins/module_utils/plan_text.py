@@ -22,6 +22,7 @@ WAYS = {
     "stay_shared": "stay: {version} is live in {target}; the clients that reach the other slot are taken back",
     "rolling": "rolling: batch after batch, {target} is started and proven on its hosts, then gets their share of the traffic",
     "in_place": "rolling in place: batch after batch, a host is drained, stops {from_version} and starts {version} in {target}",
+    "rejoin": "rejoin: {version} is live in {target} and proven; what comes back is staged, warmed and proven there, and let in",
     "nothing": "nothing: {version} is live in {target} and proven",
     "status": "status: the schema is read, from the tree of {version}",
     "test": "test: what is pending in {version} goes up, down and up again in a shadow of the database, which is only read",
@@ -46,7 +47,7 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         "revision": plan.revision,
     }
     now = f"now {plan.from_version or 'different versions'} in {plan.from_slot}"
-    if plan.mode in ("resume", "nothing", "stay"):
+    if plan.mode in ("resume", "rejoin", "nothing", "stay"):
         now = f"live in {plan.target_slot}"
     elif plan.mode == "first":
         now = "nothing is live"
@@ -64,10 +65,11 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         **_undone(plan),
         **{step: text for step, text in step_notes.items() if step in plan.steps},
         "way back": "" if plan.mode == "stay" or plan.action == "migrate" else BACK[plan.way_back].format(**words),
-        "left out": ", ".join(f"{name} ({reason})" for name, reason in plan.lost.items()),
+        "comes back": _comes_back(plan),
+        "left out": _left_out(plan),
     }
     if plan.mode == "nothing":
-        rows = {"way": rows["way"], **_undone(plan)}
+        rows = {"way": rows["way"], **_undone(plan), "left out": rows["left out"]}
     return [
         f"{plan.action} {app_name} {plan.version} ({now})",
         *(f"  {label:<10} {text}" for label, text in rows.items() if text),
@@ -105,6 +107,19 @@ def _left_over(plan: Plan) -> str:
         return ""
     where = ", ".join(f"{name} ({share} % of the clients)" for name, share in sorted(plan.shares.items()))
     return f"an interrupted run has left a share in the slot that is not live at {where}; it is taken back first"
+
+
+def _comes_back(plan: Plan) -> str:
+    return f"{', '.join(plan.returning)}, when proven; excluded until then" if plan.returning else ""
+
+
+def _left_out(plan: Plan) -> str:
+    """Say whom this does not reach, and what that changes at the load balancers."""
+    who = [f"{name} ({reason})" for name, reason in plan.lost.items()]
+    who += [f"{name} (excluded: {reason})" for name, reason in plan.excluded.items()]
+    if plan.to_tell and plan.excluded:
+        who[-1] += f"; put into maintenance at {', '.join(plan.to_tell)} first"
+    return ", ".join(who)
 
 
 def _door(plan: Plan) -> str:

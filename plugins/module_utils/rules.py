@@ -31,6 +31,7 @@ __all__ = [
     "ONE_LINE",
     "PATH",
     "PORT",
+    "REASON",
     "RETRIES",
     "REVISION_OR_NOTHING",
     "SECONDS",
@@ -198,6 +199,11 @@ PORT = whole(1, 65_535)
 RETRIES = whole(0, 100)
 ONE_LINE = text(
     lambda value: _one_line(value) and len(value) <= _LONGEST_LINE, f"one line of at most {_LONGEST_LINE} characters"
+)
+REASON = text(
+    lambda value: ONE_LINE.holds(value) and bool(value.strip()),
+    f"the reason, one line of at most {_LONGEST_LINE} characters",
+    "say why the host is left out",
 )
 VALUE = text(_is_value, "text in Unicode without NUL")
 VARIABLE = like(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable: letters, digits and _, no digit first")

@@ -12,14 +12,14 @@ import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.baton.release.plugins.module_utils import seats
+from ansible_collections.baton.release.plugins.module_utils import exclusions, seats
 from ansible_collections.baton.release.plugins.module_utils.drain import await_idle
 from ansible_collections.baton.release.plugins.module_utils.endpoints import parse_endpoint
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import fenced
 from ansible_collections.baton.release.plugins.module_utils.probe import observe as ask
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing
-from ansible_collections.baton.release.plugins.module_utils.server_states import READY, States
+from ansible_collections.baton.release.plugins.module_utils.server_states import MAINT, READY, States
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, SLOTS, other
 from ansible_collections.baton.release.plugins.module_utils.switch import Balancer, observe
 
@@ -59,6 +59,8 @@ class WantedStates:
     slot: str
     states: States = field(default_factory=dict)
     """Host to state; every other host keeps what it has."""
+    reasons: exclusions.Reasons = field(default_factory=dict)
+    """Why a release excludes them, of hosts that are put into maintenance."""
     health_path: str = "/"
     """What a server must answer with 200 before it is ready again."""
     min_up: int = 1
@@ -92,10 +94,16 @@ def put_states(
         before = _states(balancer, wanted)
         after = {**before, **wanted.states}
         unsettled = balancer.unsettled_states(wanted.slot)
+        noted = exclusions.noted(Path(state_dir), wanted.slot)
+        reasons = _reasons(noted, before, wanted)
         _await_enough(balancer, wanted, servers, wait=0)
-        changed = before != after or bool(unsettled)
+        changed = before != after or bool(unsettled) or reasons != noted
         if changed and not check_mode:
-            balancer.put_states(wanted.slot, after)
+            # Cut off in between, a note too many counts for nothing; a server without its note would be nobody's to bring back.
+            exclusions.note(Path(state_dir), wanted.slot, {**noted, **reasons})
+            if before != after or unsettled:
+                balancer.put_states(wanted.slot, after)
+            exclusions.note(Path(state_dir), wanted.slot, reasons)
     if not check_mode:
         returned = [host for host in _differing(before, wanted.states) if wanted.states[host] == READY]
         _await_up(balancer, {servers[host] for host in returned}, wanted)
@@ -106,8 +114,9 @@ def put_states(
         **result,
         "changed": changed,
         "server_states": {**result["server_states"], wanted.slot: after},
+        "excluded": {**result["excluded"], wanted.slot: reasons},
         "draining": draining,
-        "diff": {"before": _as_text(before, unsettled), "after": _as_text(after)},
+        "diff": {"before": _as_text(before, noted, unsettled), "after": _as_text(after, reasons)},
     }
 
 
@@ -227,7 +236,12 @@ def _await_up(balancer: Balancer, servers: set[str], wanted: WantedStates) -> No
         time.sleep(POLL_SECONDS)
 
 
-def _as_text(states: States, unsettled: str = "") -> str:
-    return (
-        " ".join(f"{host}={state}" for host, state in states.items()) + (f" ({unsettled})" if unsettled else "") + "\n"
-    )
+def _reasons(noted: exclusions.Reasons, before: States, wanted: WantedStates) -> dict[str, str]:
+    """Return what is to be noted then: whoever puts a server into another state without a reason takes it over."""
+    kept = {host: why for host, why in noted.items() if before.get(host) == MAINT and host not in wanted.states}
+    return {**kept, **wanted.reasons}
+
+
+def _as_text(states: States, reasons: exclusions.Reasons, unsettled: str = "") -> str:
+    words = (f"{host}={state}" + (f" ({reasons[host]})" if host in reasons else "") for host, state in states.items())
+    return " ".join(words) + (f" ({unsettled})" if unsettled else "") + "\n"

@@ -246,7 +246,9 @@ def _misspelled(inventory: Inventory, known: set[str]) -> list[Problem]:
 
 
 def _compared(name: str, value: object) -> str:
-    """Return ``value`` for a comparison and for the message; of a list what is in it."""
+    """Return ``value`` for a comparison and for the message; of a list or a dictionary what is in it."""
+    if isinstance(value, dict):
+        value = [f"{key} ({one})" for key, one in value.items()]
     return ", ".join(map(str, value)) or "nothing" if isinstance(value, (list, tuple)) else shown(name, value)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
 from ansible_collections.baton.release.plugins.module_utils.settings_aws_alb import complaints_of_aws_alb
+from ansible_collections.baton.release.plugins.module_utils.settings_excluded import complaints_of_excluded, taking_part
 from ansible_collections.baton.release.plugins.module_utils.settings_types import Complaint, number_of, truth_of
 
 __all__ = ["complaints_between"]
@@ -41,6 +42,7 @@ def complaints_between(groups: Groups, settings: Settings) -> list[tuple[Complai
             for one in (
                 *_proofs(values),
                 *_strategy(groups, values),
+                *complaints_of_excluded(groups, values),
                 *_steps(values),
                 *_secrets(values),
                 *_database(values),
@@ -123,7 +125,7 @@ def _strategy(groups: Groups, values: Values) -> typing.Iterator[Complaint]:
     if values.get("release_strategy") != "rolling" or surge is None or unavailable is None:
         return
     try:
-        Rollout("rolling", str(surge), str(unavailable)).size(len(groups.get("app", ())))
+        Rollout("rolling", str(surge), str(unavailable)).size(len(taking_part(groups, values)))
     except BatonError as error:
         yield Complaint("release_max_surge", error.found, error.expected, error.fix)
 

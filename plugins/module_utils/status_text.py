@@ -31,7 +31,7 @@ def describe_status(observed: Observed, *, app_name: str, schema: Facts, now: fl
             [*(_traffic(name, one, observed) for name, one in observed.balancers.items()), *_disagreement(observed)],
         ),
         *(_labelled("door", doors) if (doors := _doors(observed)) else []),
-        *(_labelled("left out", out) if (out := observed.not_ready()) else []),
+        *(_labelled("left out", out) if (out := [*observed.not_ready(), *_excluded(observed)]) else []),
         *_labelled("slots", _slots(observed)),
         *_labelled("installed", _installed(observed)),
         ("schema", _schema(schema)),
@@ -91,6 +91,26 @@ def _doors(observed: Observed) -> list[str]:
     ]
 
 
+def _excluded(observed: Observed) -> list[str]:
+    """Return what is to be said of the hosts that are excluded, by the settings or still by the load balancers."""
+    away = {slot: observed.away(slot) for slot in SLOTS}
+    lines = [f"{host}: excluded ({why}){_not_held(observed, host)}" for host, why in observed.excluded.items()]
+    for host, why in {**away[SLOTS[0]], **away[SLOTS[1]]}.items():
+        where = " and ".join(slot for slot in SLOTS if host in away[slot])
+        lines.append(f"{host}: out of {where} ({why}), until a release brings it back there")
+    return lines
+
+
+def _not_held(observed: Observed, host: str) -> str:
+    ready = [
+        f"{slot} at {name}"
+        for name in observed.can_exclude()
+        for slot in SLOTS
+        if host not in observed.holds(name, slot)
+    ]
+    return f", but not held in maintenance in {', '.join(ready)}; the next run does that" if ready else ""
+
+
 def _version_on(observed: Observed, host: str, slot: str) -> str:
     facts = observed.reachable().get(host)
     return str(facts["slots"][slot]["version"] or "empty") if facts else "unknown"
@@ -105,7 +125,7 @@ def _slots(observed: Observed) -> list[str]:
             else [f"unknown ({host['lost']})"]
         )
         lines.append(f"{name:<8} " + "".join(f"{cell:<34}" for cell in cells).rstrip())
-    return lines
+    return [*lines, *(f"{name:<8} not asked" for name in observed.excluded)]
 
 
 def _slot(slot: Facts) -> str:

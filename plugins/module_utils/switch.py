@@ -13,7 +13,7 @@ import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.baton.release.plugins.module_utils import seats
+from ansible_collections.baton.release.plugins.module_utils import exclusions, seats
 from ansible_collections.baton.release.plugins.module_utils.door import Door
 from ansible_collections.baton.release.plugins.module_utils.drain import await_idle
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
@@ -110,6 +110,7 @@ def observe(balancer: Balancer, state_dir: str | Path) -> dict[str, typing.Any]:
     """
     pools = balancer.pools()
     routing = balancer.routing(pools or {})
+    states = balancer.server_states()
     return {
         "live": routing.live,
         "share": routing.share,
@@ -119,7 +120,8 @@ def observe(balancer: Balancer, state_dir: str | Path) -> dict[str, typing.Any]:
         "pools": pools or {},
         "seats": dict(routing.seats),
         "door": balancer.door().as_result(),
-        "server_states": balancer.server_states(),
+        "server_states": states,
+        "excluded": exclusions.excluded(Path(state_dir), states),
     }
 
 

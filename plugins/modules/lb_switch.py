@@ -127,6 +127,15 @@ options:
       - One that is to be V(ready) again must first answer O(health_path) with 200, unless O(min_up=0).
     type: dict
     default: {}
+  reasons:
+    description:
+      - For O(state=servers) why hosts are excluded that O(server_states) puts into V(maint), host to reason. It is kept beside the
+        state, and RV(excluded) tells it.
+      - It also says whose business it is to bring them back. A server in maintenance with a reason is brought back by the next release that
+        does not exclude its host any more (C(release_excluded_hosts)), once the host has proven its version. One without is left to whoever
+        put it there, and no release is made meanwhile.
+    type: dict
+    default: {}
   servers:
     description: For O(state=prepared) the address of the server that a host's seat leads to at first, host to address.
     type: dict
@@ -318,6 +327,13 @@ server_states:
   sample:
     blue: {app1: drain, app2: ready}
     green: {app1: ready, app2: ready}
+excluded:
+  description: For each slot the hosts whose server is in maintenance because a release has excluded them, with the reason.
+  returned: except with O(state=prepared)
+  type: dict
+  sample:
+    blue: {app1: "its disk is broken"}
+    green: {app1: "its disk is broken"}
 """
 
 import re
@@ -334,7 +350,7 @@ from ansible_collections.baton.release.plugins.module_utils.lookup_files import 
 from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE
 from ansible_collections.baton.release.plugins.module_utils.seats import prepare_seats
 from ansible_collections.baton.release.plugins.module_utils.server_change import WantedStates, put_states
-from ansible_collections.baton.release.plugins.module_utils.server_states import STATES
+from ansible_collections.baton.release.plugins.module_utils.server_states import MAINT, STATES
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, OUT, SLOTS
 from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe, switch
 
@@ -359,6 +375,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "hold_limit": {"type": "int", "default": 30},
     "retry_after": {"type": "int", "default": 60},
     "server_states": {"type": "dict", "default": {}},
+    "reasons": {"type": "dict", "default": {}},
     "servers": {"type": "dict"},
     "admin": {"type": "str"},
     "target_groups": {"type": "dict", "options": {slot: {"type": "str"} for slot in SLOTS}},
@@ -380,7 +397,7 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     kept = {"state_dir": directory, "token": token, "check_mode": check_mode}
     if params["state"] == "servers":
         stateful = stateful_balancer(params)
-        named = {name: params[name] for name in ("slot", "health_path", "min_up", "wait", "drain")}
+        named = {name: params[name] for name in ("slot", "reasons", "health_path", "min_up", "wait", "drain")}
         result = put_states(stateful, WantedStates(states=params["server_states"], **named), **kept)
         return {**result, "told": stateful.warnings()}
     own = balancer(params)
@@ -451,6 +468,13 @@ def _refuse_bad_states(params: dict[str, Any]) -> None:
             found=f"server_states {states} for slot {params['slot']}",
             expected=f"for one of {', '.join(SLOTS)}, and for at least one host one of {', '.join(STATES)}",
             fix="correct the options slot and server_states; nothing was changed",
+        )
+    reasons = params["reasons"]
+    if any(states.get(host) != MAINT or not isinstance(why, str) or not why for host, why in reasons.items()):
+        raise BatonError(
+            found=f"reasons {reasons} for server_states {states}",
+            expected=f"a text for hosts that are put into {MAINT}, and for no others",
+            fix="correct the option reasons; nothing was changed",
         )
 
 

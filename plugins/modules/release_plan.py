@@ -83,6 +83,10 @@ options:
     description: The result of M(baton.release.release_journal); one without V(runs) counts as lost.
     type: dict
     required: true
+  excluded:
+    description: The app hosts that the run leaves out, with the reason; they count for nothing in O(hosts).
+    type: dict
+    default: {}
   manifest_dir:
     description: Directory on the controller in which the builds and their manifests are.
     type: path

@@ -31,7 +31,7 @@ def put(
     haproxy: RunningHAProxy, states: dict[str, str], slot: str = "blue", **more: typing.Any
 ) -> dict[str, typing.Any]:
     """Put servers into other states."""
-    named = {name: more.pop(name) for name in ("min_up", "wait", "drain") if name in more}
+    named = {name: more.pop(name) for name in ("min_up", "wait", "drain", "reasons") if name in more}
     wanted = WantedStates(slot, states, health_path="/health/ready", **named)
     return put_states(haproxy.balancer(), wanted, state_dir=haproxy.state, **{"token": None, **more})
 
@@ -256,3 +256,42 @@ def test_a_driver_without_states_is_refused(driver: str) -> None:
         BatonError, match=f"driver {driver}, which cannot put one server .*haproxy.*nothing was touched"
     ):
         stateful_balancer({"driver": driver})
+
+
+def test_the_reason_for_which_a_host_is_excluded_is_told_until_somebody_else_decides(haproxy: RunningHAProxy) -> None:
+    haproxy.switch("blue", "none")
+    why = {"app1": "its disk is broken"}
+    nobody: dict[str, dict[str, str]] = {"blue": {}, "green": {}}
+    assert haproxy.observe()["excluded"] == nobody
+    dry = put(haproxy, {"app1": "maint"}, reasons=why, check_mode=True)
+    assert (dry["changed"], haproxy.observe()["excluded"]) == (True, nobody)
+    result = put(haproxy, {"app1": "maint"}, reasons=why)
+    assert (result["changed"], result["excluded"]) == (True, {"blue": why, "green": {}})
+    assert result["diff"]["after"] == "app1=maint (its disk is broken) app2=ready\n"
+    assert not put(haproxy, {"app1": "maint"}, reasons=why)["changed"]
+    haproxy.kill()
+    haproxy.start()
+    assert haproxy.observe()["excluded"] == {"blue": why, "green": {}}
+    # Another host that changes leaves it alone, and other words are a change.
+    put(haproxy, {"app2": "drain"}, min_up=0)
+    assert put(haproxy, {"app1": "maint"}, reasons={"app1": "sold"})["changed"]
+    assert haproxy.observe()["excluded"]["blue"] == {"app1": "sold"}
+    # Whoever takes it out by hand, or brings it back, is the one who decides then.
+    assert put(haproxy, {"app1": "maint"})["changed"]
+    assert haproxy.observe()["excluded"] == nobody
+    put(haproxy, {"app1": "maint"}, reasons=why)
+    put(haproxy, {"app1": "ready"}, min_up=0)
+    assert (haproxy.observe()["excluded"], states(haproxy)["app1"]) == (nobody, "ready")
+
+
+def test_a_note_without_maintenance_counts_for_nothing(haproxy: RunningHAProxy) -> None:
+    haproxy.switch("blue", "none")
+    put(haproxy, {"app1": "maint"}, reasons={"app1": "its disk is broken"})
+    Runtime(haproxy.stats).do(
+        Runtime(haproxy.stats).workers()[0], "set server shop_blue/" + _name(haproxy) + " state ready"
+    )
+    assert haproxy.observe()["excluded"] == {"blue": {}, "green": {}}
+
+
+def _name(haproxy: RunningHAProxy) -> str:
+    return f"app1_{haproxy.servers['app1']['blue'].rpartition(':')[2]}"

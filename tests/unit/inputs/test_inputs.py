@@ -283,6 +283,7 @@ def test_lb_switch(sandbox: Path) -> None:
         "hold_limit": NUMBERS,
         "retry_after": NUMBERS,
         "server_states": st.dictionaries(st.just("app1") | TEXTS, st.just("drain") | ANYTHING, max_size=2),
+        "reasons": st.dictionaries(st.just("app1") | TEXTS, ANYTHING, max_size=2),
         "servers": st.lists(st.just("app1") | TEXTS, max_size=2)
         | st.dictionaries(st.just("app1") | TEXTS, ANYTHING, max_size=2),
         "driver": st.sampled_from(["aws_alb", "x"]),

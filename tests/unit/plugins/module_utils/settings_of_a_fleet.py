@@ -23,6 +23,7 @@ EVERYWHERE: dict[str, Any] = {
     "app_artifact_url": "https://builds.example.com/shop-{version}.tar.gz",
     "app_health_deadline": 60,
     "release_version": "v1.2.0",
+    "release_excluded_hosts": {},
     "release_sha256": "",
     "release_strategy": "blue_green",
     "release_state_host": "lb1",

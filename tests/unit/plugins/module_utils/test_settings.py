@@ -182,6 +182,7 @@ def test_the_plan_is_made_once_so_its_settings_are_the_same_everywhere(name: str
         "plan_database": True,
         "rollback_database": True,
         "plan_migrate_action": "test",
+        "release_excluded_hosts": {"app2": "its disk is broken"},
         "release_sha256": "0" * 64,
         "release_strategy": "rolling",
         "traffic_steps": [5],

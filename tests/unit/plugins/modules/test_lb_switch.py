@@ -52,6 +52,9 @@ def test_a_name_that_would_lead_out_of_the_seats_is_refused(tmp_path: Path) -> N
         ("servers", {"slot": "mixed", "server_states": {"app1": "drain"}}, "for slot mixed"),
         ("servers", {"slot": None, "server_states": {"app1": "drain"}}, "for slot None"),
         ("servers", {"slot": "blue", "server_states": {"app1": "down"}}, "'app1': 'down'"),
+        ("servers", {"slot": "blue", "server_states": {"app1": "drain"}, "reasons": {"app1": "x"}}, "reasons"),
+        ("servers", {"slot": "blue", "server_states": {"app1": "maint"}, "reasons": {"app2": "x"}}, "reasons"),
+        ("servers", {"slot": "blue", "server_states": {"app1": "maint"}, "reasons": {"app1": ""}}, "reasons"),
     ],
 )
 def test_what_makes_no_sense_for_the_door_or_a_server_is_refused(
