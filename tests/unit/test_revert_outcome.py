@@ -12,7 +12,7 @@ from ansible.template import Templar
 VARIABLES = Path(__file__).resolve().parents[2] / "roles" / "revert" / "vars" / "main.yml"
 
 
-def outcome(*told: dict[str, Any]) -> str:
+def outcome(*told: dict[str, Any], mode: str = "forward") -> str:
     """Return the outcome of a release from blue to green, where each load balancer has told this."""
     loader = DataLoader()
     names = [f"lb{number}" for number, _one in enumerate(told, 1)]
@@ -20,7 +20,7 @@ def outcome(*told: dict[str, Any]) -> str:
         **loader.load_from_file(str(VARIABLES), trusted_as_template=True),
         "groups": {"lb": names},
         "hostvars": {name: {"revert_balancer": one} for name, one in zip(names, told, strict=True)},
-        "plan_made": {"plan": {"target_slot": "green", "from_slot": "blue", "steps": ["stage"], "mode": "forward"}},
+        "plan_made": {"plan": {"target_slot": "green", "from_slot": "blue", "steps": ["stage"], "mode": mode}},
     }
     templar = Templar(loader=loader, variables=variables)
     return str(templar.template(variables["revert_told_outcome"]))
@@ -45,3 +45,13 @@ STILL_SHARED = {"live": "blue", "share": 25, "failed": True, "changed": False}
 )
 def test_the_outcome_of_a_revert(told: list[dict[str, Any]], expected: str) -> None:
     assert outcome(*told) == expected
+
+
+def test_hosts_that_did_not_come_back_take_nothing_from_what_is_live() -> None:
+    live = {"live": "green", "share": 0, "changed": False}
+    assert outcome(live, live, mode="rejoin") == "abandoned"
+    assert outcome(live, {"msg": "unreachable"}, mode="rejoin") == "unknown"
+    variables = DataLoader().load_from_file(str(VARIABLES), trusted_as_template=True)
+    for mode, expected in (("rejoin", "none"), ("forward", "blue")):
+        plan = {"plan": {"from_slot": "blue", "mode": mode}}
+        assert Templar(loader=DataLoader(), variables={"plan_made": plan}).template(variables["revert_to"]) == expected

@@ -16,17 +16,24 @@ OUT = {**HAPROXY, NAME: {"app2": "its disk is broken"}}
 @pytest.mark.parametrize(
     ("changed", "path", "said"),
     [
-        pytest.param({NAME: {"app9": "dead"}}, NAME, "the host 'app9', expected hosts of the group app", id="a stranger"),
+        pytest.param(
+            {NAME: {"app9": "dead"}}, NAME, "the host 'app9', expected hosts of the group app", id="a stranger"
+        ),
         pytest.param({NAME: {"app1": "dead", "app2": "dead"}}, NAME, "every app host", id="all of them"),
         pytest.param({NAME: {"app2": ""}}, f"{NAME}.app2", "say why the host is left out", id="no reason"),
         pytest.param({NAME: {"app2": "  "}}, f"{NAME}.app2", "say why", id="a reason of spaces"),
         pytest.param({NAME: {"app2": None}}, f"{NAME}.app2", "say why", id="nothing"),
         pytest.param({NAME: ["app2"]}, NAME, "", id="a list"),
-        pytest.param({"release_state_host": "app2"}, "release_state_host", "copy release_state_dir", id="the state host"),
+        pytest.param(
+            {"release_state_host": "app2"}, "release_state_host", "copy release_state_dir", id="the state host"
+        ),
         pytest.param({"plan_migrator": "app2"}, "plan_migrator", "the group migrator", id="the migrator"),
         pytest.param({"traffic_min_available": 2}, "traffic_min_available", "at most the 1 app hosts", id="a floor"),
         pytest.param(
-            {"traffic_driver": "caddy", "traffic_admin": "http://127.0.0.1:2019"}, NAME, "for traffic_driver caddy", id="caddy"
+            {"traffic_driver": "caddy", "traffic_admin": "http://127.0.0.1:2019"},
+            NAME,
+            "for traffic_driver caddy",
+            id="caddy",
         ),
         pytest.param(
             {"release_strategy": "rolling", "release_max_surge": 0, "release_max_unavailable": 1},
