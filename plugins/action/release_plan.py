@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ ARGUMENT_SPEC = {
     "revision": {"type": "str", "default": ""},
     "database": {"type": "bool", "default": False},
     "schema": {"type": "dict", "default": {}},
+    "keep_hot": {"type": "str", "default": ""},
     "step_notes": {"type": "dict", "default": {}},
 }
 # Of a dry run too: they say what they would do, and a rehearsal changes nothing.
@@ -68,7 +70,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
         try:
             _refuse_steps(bool(context.CLIARGS.get("step")))
-            plan = make(arguments)
+            plan = replace(make(arguments), keep_hot=arguments["keep_hot"])
         except BatonError as error:
             return {**result, "failed": True, **error.as_result()}
         text = describe(plan, app_name=arguments["app_name"], step_notes=arguments["step_notes"])

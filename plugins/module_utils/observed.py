@@ -13,6 +13,9 @@ from ansible_collections.baton.release.plugins.module_utils.slots import NOTHING
 
 __all__ = ["Facts", "Observed"]
 
+SOON_SECONDS = 120
+"""From the plan of a rollback until its lease has come to all app hosts, with much to spare."""
+
 Facts = typing.Mapping[str, typing.Any]
 
 
@@ -121,6 +124,23 @@ class Observed:
         """Say whether ``slot`` runs ``version``, as it was last configured, on every app host that answered."""
         slots = [host["slots"][slot] for host in self.holding(slot).values()]
         return bool(slots) and all(one["current"] and one["version"] == version for one in slots)
+
+    def retiring(self, slot: str) -> bool:
+        """Say whether a host may stop ``slot`` by itself before anybody could keep it from that; it counts as stopped already."""
+        slots = [host["slots"][slot] for host in self.holding(slot).values()]
+        ends = [one.get("retires_in") for one in slots if one.get("timer")]
+        return any(end is not None and end < SOON_SECONDS for end in ends)
+
+    def overdue(self, slot: str) -> list[str]:
+        """Return the hosts that run ``slot`` though its time is over."""
+        slots = {name: host["slots"][slot] for name, host in self.holding(slot).items()}
+        ends = {name: one.get("retires_in") for name, one in slots.items() if one["current"]}
+        return sorted(name for name, end in ends.items() if end is not None and end <= 0)
+
+    def hot_for(self, slot: str) -> int | None:
+        """Return for how many seconds ``slot`` is sure to stay hot on all hosts; None for no such limit."""
+        ends = [host["slots"][slot].get("retires_in") for host in self.holding(slot).values()]
+        return min((max(0, end) for end in ends if end is not None), default=None)
 
     def verified(self, version: str) -> bool:
         """Say whether the journal, or the mark of the release itself on every host that has it, calls ``version`` proven."""

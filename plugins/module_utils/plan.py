@@ -27,7 +27,7 @@ STEPS_OF_MODE = {
     "test": ("install", "rehearse"),
     "apply": ("install", "migrate"),
     "rollback": ("install", "undo"),
-    "nothing": ("exclude", "undo_first", "switch", "undo_last"),
+    "nothing": ("exclude", "sweep", "undo_first", "switch", "undo_last"),
 }
 RUNNING_ALREADY = ("hot", "resume", "rejoin")
 """The modes in which the version runs everywhere, but on hosts that come back."""
@@ -114,6 +114,10 @@ class Plan:
     """For each slot the app hosts that every balancer has to hold in maintenance, with the reason."""
     to_tell: list[str] = field(default_factory=list)
     """The balancers that do not hold all of them so yet."""
+    overdue: list[str] = field(default_factory=list)
+    """The app hosts that still run the slot that is not live though its time is over; they are asked to stop it now."""
+    keep_hot: str = ""
+    """How long the version before stays hot, such as "1h"; "" for as long as nothing else is installed there."""
     revision: str = ""
     """Where such a migration ends; "" for the newest revision of the tree."""
     undo: Undo | None = None
@@ -143,6 +147,7 @@ class Plan:
         left_out |= {"settle"} if not self.shares or (self.mode == "hot" and not self.traffic_steps) else set()
         left_out |= set() if self.to_tell else {"exclude"}
         left_out |= set() if self.returning else {"readmit"}
+        left_out |= set() if self.overdue else {"sweep"}
         if self.mode in RUNNING_ALREADY and not self.returning:
             left_out |= {"stage", "start"} | ({"prove"} if self.mode == "resume" else set())
         steps = [step for step in STEPS_OF_MODE[self.mode] if step not in left_out]
@@ -157,6 +162,7 @@ class Plan:
             **dict.fromkeys(("stage", "start"), self._staged),
             **{step: [self.migrator] for step in OF_MIGRATOR},
             "exclude": self.to_tell,
+            "sweep": self.overdue,
             **dict.fromkeys(("settle", "prove", "readmit", "switch", "verify"), self.balancers),
             "roll": {*self.hosts, *self.balancers, state_host},
             "share": {*self.balancers, state_host},

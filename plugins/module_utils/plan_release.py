@@ -94,6 +94,7 @@ def plan_release(
         absent=[host for host in observed.away(from_slot) if host in observed.hosts],
         held_out=held,
         to_tell=to_tell(observed, held),
+        overdue=observed.overdue(other(target)) if mode == "nothing" else [],
     )
 
 
@@ -213,8 +214,9 @@ def _mode(observed: Observed, version: str, target: str) -> str:
         return "resume"
     if MIXED in observed.live():
         return "forward"
-    # Hot is without a migration: not after what the version was proven with has been undone.
-    return "hot" if observed.verified(version) and not schema_since(observed.journal, version).gone else "forward"
+    # Hot is without a migration: not after what the version was proven with has been undone. Nor is a slot that may be stopped meanwhile.
+    sure = not schema_since(observed.journal, version).gone and not observed.retiring(target)
+    return "hot" if sure and observed.verified(version) else "forward"
 
 
 def _refuse_other_schema(observed: Observed, version: str) -> None:

@@ -50,7 +50,14 @@ def plan_rollback(
     version = version or origin or _version_before(observed, live_version)
     _refuse_unproven(observed, version, live_version)
     _refuse_other_schema(observed, version, past_contract=past_contract)
-    hot = [slot for slot in SLOTS if slot != live_slot and observed.running(slot, version)]
+    # One that may be stopped meanwhile is staged again: where it still runs by then, that changes nothing.
+    hot = [
+        slot
+        for slot in SLOTS
+        if slot != live_slot
+        and observed.running(slot, version)
+        and not (live_slot in SLOTS and observed.retiring(slot))
+    ]
     target = hot[0] if hot else _slot_to_stage(observed, live_slot, version)
     mode = "hot" if hot else "warm"
     proven = bool(live_version and observed.verified(live_version))

@@ -64,12 +64,14 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         "artifact": f"sha256 {plan.sha256}" if {"stage", "install"}.intersection(plan.steps) else "",
         **_undone(plan),
         **{step: text for step, text in step_notes.items() if step in plan.steps},
-        "way back": "" if plan.mode == "stay" or plan.action == "migrate" else BACK[plan.way_back].format(**words),
+        "way back": ""
+        if plan.mode == "stay" or plan.action == "migrate"
+        else BACK[plan.way_back].format(**words) + _until(plan),
         "comes back": _comes_back(plan),
         "left out": _left_out(plan),
     }
     if plan.mode == "nothing":
-        rows = {"way": rows["way"], **_undone(plan), "left out": rows["left out"]}
+        rows = {"way": rows["way"], "sweep": _swept(plan), **_undone(plan), "left out": rows["left out"]}
     return [
         f"{plan.action} {app_name} {plan.version} ({now})",
         *(f"  {label:<10} {text}" for label, text in rows.items() if text),
@@ -107,6 +109,18 @@ def _left_over(plan: Plan) -> str:
         return ""
     where = ", ".join(f"{name} ({share} % of the clients)" for name, share in sorted(plan.shares.items()))
     return f"an interrupted run has left a share in the slot that is not live at {where}; it is taken back first"
+
+
+def _until(plan: Plan) -> str:
+    return (
+        f"; {plan.keep_hot} after the proof it is stopped, and warm" if plan.keep_hot and plan.way_back == "hot" else ""
+    )
+
+
+def _swept(plan: Plan) -> str:
+    return (
+        f"the time of the other slot is over on {', '.join(plan.overdue)}; it is stopped there" if plan.overdue else ""
+    )
 
 
 def _comes_back(plan: Plan) -> str:

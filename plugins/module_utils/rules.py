@@ -8,6 +8,7 @@ import re
 import typing
 from urllib.parse import urlsplit
 
+from ansible_collections.baton.release.plugins.module_utils.durations import DURATION
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.settings_types import number_of, shown
 
@@ -19,8 +20,10 @@ __all__ = [
     "A_DAY",
     "A_WEEK",
     "BASE_URL",
+    "BASE_URL_WITH_PATH",
     "COOKIE",
     "COUNT_OR_SHARE",
+    "DURATION_OR_NOTHING",
     "FILE",
     "FILE_OR_NOTHING",
     "INSIDE",
@@ -185,6 +188,10 @@ URL_PATH = text(_is_url_path, "a path that starts with /, such as /health/ready"
 BASE_URL = text(
     _is_base_url,
     "http:// or https:// with a host, without a user and without / at its end, such as http://127.0.0.1:8080",
+)
+BASE_URL_WITH_PATH = text(_is_url, "http:// or https:// with a host, without a user")
+DURATION_OR_NOTHING = like(
+    rf"({DURATION})?", "a whole number with its unit (s, m, h or d), such as 90s, 30m or 1h, or nothing for ever"
 )
 LISTENER_OR_RULE = like(
     rf"{_ALB}:listener(/app/{_AWS_NAME}(/[0-9a-z]+){{2}}|-rule/app/{_AWS_NAME}(/[0-9a-z]+){{3}})",

@@ -135,6 +135,17 @@ class Supervisor:
         del name, check_mode
         return False
 
+    def commands_to_retire(self, name: str, timer: str) -> tuple[list[str], list[str]]:
+        """Return none: supervisord has no timers, so the next run sweeps."""
+        del name, timer
+        return [], []
+
+    def schedule(self, timer: str, command: typing.Sequence[str], seconds: int) -> None:
+        """Do nothing, for the same reason."""
+
+    def unschedule(self, timer: str) -> None:
+        """Do nothing, for the same reason."""
+
     def log_end(self, name: str, *, log: Path) -> tuple[str, str]:
         """Return the log of the program, and its last lines; none when there is no log."""
         del name

@@ -34,6 +34,8 @@ PROPERTIES = (
     "UnitFileState",
 )
 LOG_LINES = 15
+AGAIN_SECONDS = 300
+"""After so long a timer runs again whose program could not do its work."""
 DROP_IN = """\
 # Written by baton.release.app_slot: how long this slot may take to end.
 [Service]
@@ -113,6 +115,24 @@ class Systemd:
         if new and not check_mode:
             self._systemctl("disable", unit)
         return new
+
+    def commands_to_retire(self, unit: str, timer: str) -> tuple[list[str], list[str]]:
+        """Return what stops ``unit``, and what ends the timer, which may be the one that runs it."""
+        systemctl = ["systemctl", "--no-ask-password"]
+        return [*systemctl, "stop", unit], [*systemctl, "--no-block", "stop", f"{timer}.timer"]
+
+    def schedule(self, timer: str, command: typing.Sequence[str], seconds: int) -> None:
+        """Have a transient timer, which does not outlive a restart of the host; nor does an idle slot."""
+        self.unschedule(timer)
+        times = (f"--on-active={seconds}s", f"--on-unit-inactive={AGAIN_SECONDS}s", "--timer-property=AccuracySec=1s")
+        done = self._run("systemd-run", "--no-ask-password", "--quiet", f"--unit={timer}", *times, *command)
+        if done.returncode:
+            raise _refused("systemd-run", timer, done.stderr)
+
+    def unschedule(self, timer: str) -> None:
+        """End the timer; what it runs just now finds nothing to do any more."""
+        self._run("systemctl", "--no-ask-password", "stop", f"{timer}.timer")
+        self._run("systemctl", "--no-ask-password", "reset-failed", f"{timer}.service", f"{timer}.timer")
 
     def log_end(self, unit: str, *, log: Path) -> tuple[str, str]:
         """Return how to read the journal of ``unit``, and its last lines."""

@@ -50,6 +50,15 @@ class Runtime(typing.Protocol):
     def forget(self, unit: str, *, check_mode: bool) -> bool:
         """Have the program not come back by itself, running or not; say whether that is new."""
 
+    def commands_to_retire(self, unit: str, timer: str) -> tuple[list[str], list[str]]:
+        """Return the command that stops the program, and the one that ends ``timer``; empty where there are no timers."""
+
+    def schedule(self, timer: str, command: typing.Sequence[str], seconds: int) -> None:
+        """Run ``command`` in so many seconds, and every few minutes after that until ``unschedule``; never after a restart of the host."""
+
+    def unschedule(self, timer: str) -> None:
+        """Have it not run any more."""
+
     def log_end(self, unit: str, *, log: Path) -> tuple[str, str]:
         """Return where the output of the program goes, and the last lines of it."""
 

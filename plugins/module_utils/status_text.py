@@ -176,7 +176,23 @@ def _way_back(observed: Observed) -> str:
     where = WAY_BACK.get(
         "share" if plan.shares and plan.mode == "stay" else plan.mode, "is installed and would be staged in {slot}"
     ).format(slot=plan.target_slot)
-    return f"{plan.mode}: {plan.version} {where}"
+    left = observed.hot_for(plan.target_slot) if plan.mode == "hot" else None
+    until = (
+        ""
+        if left is None
+        else f"; hot for another {_span(left)}"
+        if left
+        else "; its time is over, and the next run stops it"
+    )
+    return f"{plan.mode}: {plan.version} {where}{until}"
+
+
+def _span(seconds: int) -> str:
+    """Return a time in words that are short enough for a table."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 def _runs(journal: Facts) -> list[str]:

@@ -33,11 +33,14 @@ options:
       - V(started) has the slot of V(present) running, its port open.
       - V(stopped) has nothing running in the slot; V(absent) removes the slot, though not the installed releases.
       - V(verified) marks the slot's release as proven under traffic, removes old releases beyond O(keep_releases), and with
-        O(runtime=systemd) has this slot and not the other one come back when the host does.
+        O(runtime=systemd) has this slot and not the other one come back when the host does. With O(keep_hot) the other slot, if it runs, is
+        stopped by itself when that time is over.
+      - V(retired) stops the slot if its time was over already, and is for runtimes that have no timers.
+      - V(hot) has no slot stopped by itself any more, as every state does that changes a slot, and V(fenced).
       - V(fenced) makes the host refuse older leases from now on, and V(gathered) does not even that; both only read the slots and the
         installed releases.
     type: str
-    choices: [present, installed, started, stopped, absent, verified, fenced, gathered]
+    choices: [present, installed, started, stopped, absent, verified, retired, hot, fenced, gathered]
     default: present
   app_name:
     description: Name of the app.
@@ -48,7 +51,7 @@ options:
     type: path
     required: true
   slot:
-    description: The slot. Required except for O(state=installed), O(state=fenced) and O(state=gathered).
+    description: The slot. Required except for O(state=installed), O(state=hot), O(state=fenced) and O(state=gathered).
     type: str
     choices: [blue, green]
   version:
@@ -102,6 +105,25 @@ options:
     description: How many installed releases to keep, proven ones first. Those in a slot, and the last two that were verified, always stay.
     type: int
     default: 5
+  keep_hot:
+    description:
+      - For O(state=verified) how long the other slot stays hot, such as V(90s), V(30m), V(1h) or V(2d). Then it is stopped, and stays
+        installed. Without it the slot runs on until something else is installed there.
+      - With O(runtime=systemd) a transient timer does that on the host. It stops the slot only if no newer lease was seen there and every
+        load balancer of O(ask) serves O(version); otherwise it tries again every five minutes. Any later run cancels it first.
+      - With O(runtime=supervisor), or without O(ask), it is only noted, for O(state=retired).
+    type: str
+    default: ""
+  ask:
+    description:
+      - For O(keep_hot) the URLs at which this host reaches every load balancer as users do, each with a path that answers with the version.
+    type: list
+    elements: str
+    default: []
+  version_key:
+    description: Where in the JSON of that answer the version is, keys joined by dots.
+    type: str
+    default: version
   runtime:
     description:
       - What supervises the processes.
@@ -141,12 +163,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 slots:
-  description: Both slots with the version, the state of the process and whether the release in it is verified.
+  description:
+    - Both slots with the version, the state of the process and whether the release in it is verified; also in how many seconds it is to be
+      stopped by itself, null for never, and whether a timer does that.
   returned: always
   type: dict
   sample:
-    blue: {version: v1.0.0, state: running, pid: 4711, detail: "", current: true, verified: true}
-    green: {version: "", state: absent, pid: null, detail: "", current: false, verified: false}
+    blue: {version: v1.0.0, state: running, pid: 4711, detail: "", current: true, verified: true, retires_in: 3500, timer: true}
+    green: {version: "", state: absent, pid: null, detail: "", current: false, verified: false, retires_in: null, timer: false}
 releases:
   description: The installed releases, the latest installed first.
   returned: always
@@ -172,17 +196,22 @@ removed:
   elements: str
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baton.release.plugins.module_utils import app_slots, migration_log
+from ansible_collections.baton.release.plugins.module_utils import app_slots, migration_log, retirement
+from ansible_collections.baton.release.plugins.module_utils.durations import seconds_of
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced, newest_token
 from ansible_collections.baton.release.plugins.module_utils.releases import Releases
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     APP_NAME,
+    BASE_URL_WITH_PATH,
+    DURATION_OR_NOTHING,
     FILE,
+    KEY_PATH,
     PORT,
     SOME_SECONDS,
     TAG,
@@ -190,10 +219,10 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     refuse_unfit,
     whole,
 )
-from ansible_collections.baton.release.plugins.module_utils.runtimes import RUNTIMES, runtime_of
+from ansible_collections.baton.release.plugins.module_utils.runtimes import RUNTIMES, Runtime, runtime_of
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
 
-STATES = ["present", "installed", "started", "stopped", "absent", "verified", "fenced", "gathered"]
+STATES = ["present", "installed", "started", "stopped", "absent", "verified", "retired", "hot", "fenced", "gathered"]
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **FENCE_OPTIONS,
     "state": {"type": "str", "choices": STATES, "default": "present"},
@@ -213,6 +242,9 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "start_timeout": {"type": "float", "default": 60},
     "stop_timeout": {"type": "int", "default": 30},
     "keep_releases": {"type": "int", "default": 5},
+    "keep_hot": {"type": "str", "default": ""},
+    "ask": {"type": "list", "elements": "str", "default": []},
+    "version_key": {"type": "str", "default": "version", "no_log": False},
     "runtime": {"type": "str", "choices": list(RUNTIMES), "default": "supervisor"},
     "supervisor_config": {"type": "path", "default": "/etc/supervisor/supervisord.conf"},
 }
@@ -224,6 +256,7 @@ REQUIRED_IF = [
     ("state", "stopped", ["slot"]),
     ("state", "absent", ["slot"]),
     ("state", "verified", ["slot", "version"]),
+    ("state", "retired", ["slot"]),
 ]
 
 # What becomes a file name, or a line of a script or of a runtime's configuration.
@@ -239,6 +272,9 @@ RULES = {
     "start_timeout": SOME_SECONDS,
     "stop_timeout": whole(0, 86_400),
     "keep_releases": whole(0, 1000),
+    "keep_hot": DURATION_OR_NOTHING,
+    "ask": BASE_URL_WITH_PATH,
+    "version_key": KEY_PATH,
 }
 
 
@@ -247,18 +283,21 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     refuse_unfit(params, RULES)
     app_root, runtime = Path(params["app_root"]), runtime_of(params["runtime"], params)
     result: dict[str, Any] = {"changed": False}
-    if params["state"] == "fenced":
+    if params["state"] in ("fenced", "hot"):
         with fenced(params["state_dir"], params["token"], check_mode=check_mode):
-            pass
+            result = {"changed": _keep_hot(params, runtime, check_mode=check_mode)}
     elif params["state"] == "installed":
         with fenced(params["state_dir"], params["token"], check_mode=check_mode):
             result = {"changed": _install(Releases(app_root), params, check_mode=check_mode)}
     elif params["state"] != "gathered":
         with fenced(params["state_dir"], params["token"], check_mode=check_mode):
             result = _change(app_slots.Slot(_spec(params), runtime), params, check_mode=check_mode)
+    gathered = app_slots.gather(params["app_name"], app_root, runtime)
+    for slot, one in gathered["slots"].items():
+        one.update(retirement.retires(Path(params["state_dir"]), slot, time.time()))
     return {
         **result,
-        **app_slots.gather(params["app_name"], app_root, runtime),
+        **gathered,
         "newest_token": newest_token(params["state_dir"]),
         "schema_changes": migration_log.changes(Path(params["state_dir"])),
     }
@@ -269,8 +308,46 @@ def _install(releases: Releases, params: dict[str, Any], *, check_mode: bool) ->
     return releases.install(params["version"], source=source, sha256=sha256, timeout=timeout, check_mode=check_mode)
 
 
+def _keep_hot(params: dict[str, Any], runtime: Runtime, *, check_mode: bool) -> bool:
+    return retirement.cancel(params["app_name"], runtime, state_dir=Path(params["state_dir"]), check_mode=check_mode)
+
+
+def _retire_later(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -> bool:
+    """Have the other slot retired after its time, if it runs."""
+    idle, seconds = slot.beside(), seconds_of(params["keep_hot"])
+    seen = idle.observe()
+    if not seconds or not seen["current"]:
+        return _keep_hot(params, slot.runtime, check_mode=check_mode)
+    wanted = retirement.Retirement(
+        app_name=params["app_name"],
+        slot=idle.spec.slot,
+        version=seen["version"],
+        live_version=params["version"],
+        seconds=seconds,
+        unit=idle.unit,
+        ask=params["ask"],
+        version_key=params["version_key"],
+    )
+    kept = {"state_dir": Path(params["state_dir"]), "token": params["token"], "check_mode": check_mode}
+    return retirement.arrange(wanted, slot.runtime, **kept)
+
+
+def _retire(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -> bool:
+    """Stop the slot if its time is over."""
+    left = retirement.retires(Path(params["state_dir"]), slot.spec.slot, time.time())["retires_in"]
+    if left is None or left > 0:
+        return False
+    stopped = slot.stop(check_mode=check_mode)
+    return _keep_hot(params, slot.runtime, check_mode=check_mode) or stopped
+
+
 def _change(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     state = params["state"]
+    if state == "retired":
+        return {"changed": _retire(slot, params, check_mode=check_mode)}
+    if state != "verified":
+        # Whatever happens to a slot now: what was to happen by itself was decided before, and no longer counts.
+        _keep_hot(params, slot.runtime, check_mode=check_mode)
     if state == "present":
         installed = _install(slot.releases, params, check_mode=check_mode)
         return {"changed": slot.prepare(check_mode=check_mode) or installed}
@@ -283,7 +360,8 @@ def _change(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -
         marked = slot.releases.verify(params["version"], check_mode=check_mode)
         removed = slot.prune(keep=params["keep_releases"], check_mode=check_mode)
         kept = slot.keep(check_mode=check_mode)
-        return {"changed": marked or kept or bool(removed), "removed": removed}
+        later = _retire_later(slot, params, check_mode=check_mode)
+        return {"changed": marked or kept or later or bool(removed), "removed": removed}
     stopped = slot.stop(check_mode=check_mode)
     return {"changed": (slot.remove(check_mode=check_mode) or stopped) if state == "absent" else stopped}
 

@@ -87,6 +87,10 @@ options:
     description: The app hosts that the run leaves out, with the reason; they count for nothing in O(hosts).
     type: dict
     default: {}
+  keep_hot:
+    description: How long the version before stays hot, such as V(1h); only for the text of the plan.
+    type: str
+    default: ""
   manifest_dir:
     description: Directory on the controller in which the builds and their manifests are.
     type: path

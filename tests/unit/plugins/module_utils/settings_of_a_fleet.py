@@ -12,7 +12,7 @@ from ansible_collections.baton.release.plugins.module_utils.settings import Inve
 __all__ = ["GROUPS", "OTHERS", "SPECS", "problems_of", "refusal", "settings"]
 
 SPECS, OTHERS = specs_of(
-    ROLES, ["app", "release", "traffic", "database", "secrets", "rolling", "verify", "watch", "revert", "plan"]
+    ROLES, ["app", "release", "traffic", "database", "secrets", "slot", "rolling", "verify", "watch", "revert", "plan"]
 )
 GROUPS = {"app": ["app1", "app2"], "lb": ["lb1"], "migrator": ["app1"]}
 EVERYWHERE: dict[str, Any] = {

@@ -268,3 +268,79 @@ def test_a_supervisord_that_is_not_there_is_said(tmp_path: Path) -> None:
     config.write_text("[supervisorctl]\nserverurl=unix:///does/not/exist.sock\n[include]\nfiles=conf.d/*.conf\n")
     with pytest.raises(BatonError, match="does not answer"):
         Supervisor(config).state("shop-blue")
+
+
+ASK = ["http://127.0.0.1:1/health/ready"]
+
+
+def hot_pair(host: Host, keep_hot: str) -> Any:
+    """Have v1 hot in blue for so long, and v2 proven in green; return what is noted of it."""
+    host.serve("blue", "v1")
+    host.serve("green", "v2")
+    host.slot("verified", "green", "v2", keep_hot=keep_hot, ask=ASK, token=1)
+    path = host.root / "state" / "retirement.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+@pytest.fixture
+def no_lease(supervised: Path) -> Iterator[None]:
+    """Forget the leases of a test."""
+    yield
+    for name in ("fence.json", "retirement.json"):
+        (supervised / "state" / name).unlink(missing_ok=True)
+
+
+def test_the_slot_beside_is_hot_for_so_long_and_no_longer(host: Host, no_lease: None) -> None:
+    noted = hot_pair(host, "1h")
+    assert (noted["slot"], noted["version"], noted["live_version"], noted["token"]) == ("blue", "v1", "v2", 1)
+    assert not host.slot("verified", "green", "v2", keep_hot="1h", ask=ASK, token=1)["changed"]
+    seen = host.slot("gathered")["slots"]
+    assert (3590 < seen["blue"]["retires_in"] <= 3600, seen["blue"]["timer"]) == (True, False)
+    assert seen["green"]["retires_in"] is None
+    assert not host.slot("retired", "blue")["changed"]
+    assert host.asked("blue")["BATON_VERSION"] == "v1"
+
+    host.slot("verified", "green", "v2", token=1)
+    assert host.slot("gathered")["slots"]["blue"]["retires_in"] is None
+    hot_pair(host, "1s")
+    time.sleep(1.1)
+    # What is live is not what is to be retired.
+    assert not host.slot("retired", "green")["changed"]
+    assert host.slot("retired", "blue", check_mode=True)["changed"]
+    assert host.asked("blue")["BATON_VERSION"] == "v1"
+    retired = host.slot("retired", "blue")
+    assert retired["changed"]
+    assert (retired["slots"]["blue"]["state"], retired["slots"]["blue"]["version"]) == ("absent", "v1")
+    assert not host.slot("retired", "blue")["changed"]
+    assert host.asked("green")["BATON_VERSION"] == "v2"
+    # A slot that does not run has nothing to be retired of.
+    assert not host.slot("verified", "green", "v2", keep_hot="1h", ask=ASK)["changed"]
+
+
+@pytest.mark.parametrize(("state", "token"), [("fenced", 2), ("hot", 2), ("hot", None), ("present", 2), ("started", 2)])
+def test_whatever_comes_to_the_host_later_keeps_the_slot_hot(
+    host: Host, no_lease: None, state: str, token: int | None
+) -> None:
+    assert hot_pair(host, "1s") is not None
+    time.sleep(1.1)
+    host.slot(state, "blue", "v1", token=token, check_mode=True)
+    assert host.slot("gathered")["slots"]["blue"]["retires_in"] < 0
+    host.slot(state, "blue", "v1", token=token)
+    assert host.slot("gathered")["slots"]["blue"]["retires_in"] is None
+    assert not host.slot("retired", "blue")["changed"]
+    assert host.asked("blue")["BATON_VERSION"] == "v1"
+
+
+def test_an_older_lease_retires_nothing(host: Host, no_lease: None) -> None:
+    hot_pair(host, "1s")
+    host.slot("gathered")
+    (host.root / "state" / "fence.json").write_text(json.dumps({"token": 5}))
+    with pytest.raises(BatonError, match="has seen lease 5"):
+        host.slot("retired", "blue", token=1)
+    assert host.asked("blue")["BATON_VERSION"] == "v1"
+
+
+@pytest.mark.parametrize("keep_hot", ["3600", "1.5h", "for ever"])
+def test_a_time_without_a_unit_is_refused(host: Host, keep_hot: str) -> None:
+    with pytest.raises(BatonError, match="keep_hot"):
+        host.slot("verified", keep_hot=keep_hot)
