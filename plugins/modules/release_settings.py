@@ -48,7 +48,7 @@ options:
 EXAMPLES = r"""
 - name: Check the settings
   baton.release.release_settings:
-    roles: [app, release, traffic, database, secrets, verify, watch, revert]
+    roles: [app, release, traffic, database, secrets, slot, verify, watch, revert]
   run_once: true
 """
 

@@ -44,8 +44,7 @@ def test_a_dead_host_is_left_out_and_comes_back_only_with_a_proof_of_its_version
         shop.mend()
         played = shop.release(second, **excluding)
         assert played.code == 0, played.output
-        haproxy.kill()
-        haproxy.start()
+        haproxy.reload()
         seen = haproxy.observe()
         assert (seen["live"], seen["excluded"]) == (slot, held)
         assert shop.slot("app3", slot)["version"] == old != second

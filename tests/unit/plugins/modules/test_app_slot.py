@@ -290,7 +290,8 @@ def no_lease(supervised: Path) -> Iterator[None]:
         (supervised / "state" / name).unlink(missing_ok=True)
 
 
-def test_the_slot_beside_is_hot_for_so_long_and_no_longer(host: Host, no_lease: None) -> None:
+@pytest.mark.usefixtures("no_lease")
+def test_the_slot_beside_is_hot_for_so_long_and_no_longer(host: Host) -> None:
     noted = hot_pair(host, "1h")
     assert (noted["slot"], noted["version"], noted["live_version"], noted["token"]) == ("blue", "v1", "v2", 1)
     assert not host.slot("verified", "green", "v2", keep_hot="1h", ask=ASK, token=1)["changed"]
@@ -317,10 +318,9 @@ def test_the_slot_beside_is_hot_for_so_long_and_no_longer(host: Host, no_lease: 
     assert not host.slot("verified", "green", "v2", keep_hot="1h", ask=ASK)["changed"]
 
 
+@pytest.mark.usefixtures("no_lease")
 @pytest.mark.parametrize(("state", "token"), [("fenced", 2), ("hot", 2), ("hot", None), ("present", 2), ("started", 2)])
-def test_whatever_comes_to_the_host_later_keeps_the_slot_hot(
-    host: Host, no_lease: None, state: str, token: int | None
-) -> None:
+def test_whatever_comes_to_the_host_later_keeps_the_slot_hot(host: Host, state: str, token: int | None) -> None:
     assert hot_pair(host, "1s") is not None
     time.sleep(1.1)
     host.slot(state, "blue", "v1", token=token, check_mode=True)
@@ -331,7 +331,8 @@ def test_whatever_comes_to_the_host_later_keeps_the_slot_hot(
     assert host.asked("blue")["BATON_VERSION"] == "v1"
 
 
-def test_an_older_lease_retires_nothing(host: Host, no_lease: None) -> None:
+@pytest.mark.usefixtures("no_lease")
+def test_an_older_lease_retires_nothing(host: Host) -> None:
     hot_pair(host, "1s")
     host.slot("gathered")
     (host.root / "state" / "fence.json").write_text(json.dumps({"token": 5}))
