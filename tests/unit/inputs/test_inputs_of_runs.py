@@ -42,6 +42,7 @@ def test_release_plan(sandbox: Path) -> None:
             optional={
                 "action": st.sampled_from(["release", "rollback", "migrate"]),
                 "database": st.booleans(),
+                "excluded": st.dictionaries(st.just("app1") | TEXTS, TEXTS, max_size=2),
                 "migrate_action": st.sampled_from(MIGRATE_ACTIONS),
                 "revision": TEXTS,
                 "version": VERSIONS,

@@ -28,6 +28,7 @@ def arguments(**changes: Any) -> dict[str, Any]:
         "balancers": {"lb1": {"live": "none", "answering": True, "pools": {}}},
         "hosts": {"app1": {"slots": {"blue": SLOT, "green": SLOT}, "releases": []}},
         "journal": {"runs": [], "verified": []},
+        "excluded": {},
         "manifest_dir": None,
         "sha256": "a" * 64,
         "over_unverified": False,
