@@ -319,7 +319,7 @@ door:
       returned: always
       type: int
     retry_after:
-      description: After how many seconds the page asks clients to come again; 0 unless it is shown.
+      description: After how many seconds the page asks clients to come again; 0 while the door is open.
       returned: always
       type: int
     unsettled:
