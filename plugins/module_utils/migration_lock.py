@@ -10,7 +10,7 @@ import socket
 import time
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils._psycopg import connect, told
+from ansible_collections.baton.release.plugins.module_utils._psycopg import connect, in_words, told
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 if typing.TYPE_CHECKING:
@@ -67,10 +67,11 @@ def migration_lock(variables: typing.Mapping[str, str], url: str, *, wait: float
     """
     connection = connect(variables, url, application_name=f"baton.db_migrate {socket.gethostname()[:30]} {os.getpid()}")
     try:
-        if connection.info.server_version >= 140000:  # noqa: PLR2004 - the first server that ends idle sessions by itself
-            connection.execute("SET idle_session_timeout = 0")
-        _refuse_standby(connection)
-        _acquire(connection, wait)
+        with in_words("a session with the database to hold the migration lock; nothing was changed"):
+            if connection.info.server_version >= 140000:  # noqa: PLR2004 - the first server that ends idle sessions by itself
+                connection.execute("SET idle_session_timeout = 0")
+            _refuse_standby(connection)
+            _acquire(connection, wait)
         yield LockSession(
             connection.fileno(),
             connection.info.server_version,
