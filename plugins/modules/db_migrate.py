@@ -516,6 +516,8 @@ rehearsal:
       description:
         - Whether the way back, which is the way down after one up, was C(reached), C(restores) the schema exactly, or the C(differences).
         - It C(loses) what is in these columns by then.
+        - In C(changes_data) is each statement of the way back that changed data of tables that were there (C(tag), C(tables), C(query),
+          and the C(revision) where that is known). What it changed, the way after it may not bring back.
       type: dict
     again:
       description: Whether the second time there was C(reached), and its outcome was C(equal) to that of the first, or the C(differences).

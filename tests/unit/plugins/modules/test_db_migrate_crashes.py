@@ -52,6 +52,8 @@ class AlembicApp(App):
 
     history = "alembic_version"
     own = 0
+    leaves = (5, 6, 7)
+    """After these gates the index is there and not noted: as it comes, Alembic notes it in one transaction with what follows."""
 
     def more(self) -> None:
         """Add the three migrations."""
@@ -67,6 +69,7 @@ class DbmateApp(DbmateTree):
     history = "schema_migrations"
     own = 1
     """How many statements the tool makes before those of the first migration."""
+    leaves = (5,)
 
     def more(self) -> None:
         """Add the three migrations."""
@@ -111,19 +114,19 @@ def killed(app: Called, server: MortalServer, when: str, **options: typing.Any) 
 
 
 @pytest.mark.parametrize(
-    ("gate", "left"),
+    "gate",
     [
-        pytest.param(1, False, id="before the first statement"),
-        pytest.param(2, False, id="before another statement"),
-        pytest.param(3, False, id="before they are noted"),
-        pytest.param(4, False, id="before the one outside of a transaction"),
-        pytest.param(5, True, id="before that is noted"),
-        pytest.param(6, False, id="before the last one"),
-        pytest.param(7, False, id="before the last one is noted"),
+        pytest.param(1, id="before the first statement"),
+        pytest.param(2, id="before another statement"),
+        pytest.param(3, id="before they are noted"),
+        pytest.param(4, id="before the one outside of a transaction"),
+        pytest.param(5, id="before that is noted"),
+        pytest.param(6, id="before the last one"),
+        pytest.param(7, id="before the last one is noted"),
     ],
 )
 def test_the_next_run_finishes_or_says_what_is_left(
-    app: AlembicApp | DbmateApp, server: MortalServer, run: Run, gate: int, *, left: bool
+    app: AlembicApp | DbmateApp, server: MortalServer, run: Run, gate: int
 ) -> None:
     run()
     app.more()
@@ -133,7 +136,7 @@ def test_the_next_run_finishes_or_says_what_is_left(
     assert "where the schema is now could not be read (" in first["msg"]
     app.query(f"DROP EVENT TRIGGER held_too; DROP TRIGGER held ON {app.history}")
     assert "to apply 0004, 0005, 0006 ended with" in run(state="gathered")["last_attempt"]
-    if left:
+    if gate in app.leaves:
         refused = run(fails=True)
         assert 'relation "by_name" already exists' in refused["msg"]
         assert (
