@@ -44,6 +44,8 @@ class Made(typing.NamedTuple):
     after: Schema
     lock_timeouts: int
     invalid_indexes: list[str]
+    lock_kept: bool
+    """Whether the session that holds the lock was there until the end."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Change:
         after, invalid = self.tool.schema(), self.session.invalid_indexes()
         self._refuse_other_end(after, gone.ended)
         self._end(None, self.steps)
-        return Made(after, gone.timeouts, invalid)
+        return Made(after, gone.timeouts, invalid, self.session.held())
 
     def _run(self, retries: int, deadline: float) -> _Gone:
         """Go the way, and what is left of it again where it has waited for a table in vain.
@@ -97,6 +99,8 @@ class Change:
                 break
             # In between the app gets its table.
             time.sleep(pause)
+            if not self.session.held():
+                break
             try:
                 now = self.tool.schema()
                 left = self.way.left(now)
@@ -152,6 +156,7 @@ class Change:
         told = [reached]
         told += [f"it was tried {gone.timeouts + 1} times"] if gone.timeouts else []
         told += [str(one) for one in gone.blockers]
+        told += [] if self.session.held() else ["the session that held the migration lock has ended meanwhile"]
         told += [f"before, {self.last}"] if self.last else []
         told += [f"invalid indexes: {', '.join(invalid)}"] if invalid else []
         return BatonError(

@@ -10,7 +10,7 @@ import socket
 import time
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils._psycopg import connect, in_words, told
+from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError, connect, in_words, told
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 if typing.TYPE_CHECKING:
@@ -47,7 +47,9 @@ class LockSession(typing.NamedTuple):
     fileno: int
     server_version: int
     invalid_indexes: typing.Callable[[], typing.List[str]]  # noqa: UP006 - a NamedTuple of Python 3.9 may be asked for its types
-    """Names the indexes of the database that are not valid."""
+    """Names the indexes of the database that are not valid, also when the session is lost; none when the database does not answer."""
+    held: typing.Callable[[], bool]
+    """Says whether the session is still there, and with it the lock."""
 
 
 @contextlib.contextmanager
@@ -75,10 +77,23 @@ def migration_lock(variables: typing.Mapping[str, str], url: str, *, wait: float
         yield LockSession(
             connection.fileno(),
             connection.info.server_version,
-            lambda: told(connection, _INVALID),
+            lambda: _invalid_indexes(connection, variables, url),
+            lambda: bool(told(connection, "SELECT 1")),
         )
     finally:
         connection.close()
+
+
+def _invalid_indexes(connection: Connection, variables: typing.Mapping[str, str], url: str) -> list[str]:
+    found = told(connection, _INVALID)
+    if not connection.broken:
+        return found
+    with (
+        contextlib.suppress(BatonError, DatabaseError),
+        contextlib.closing(connect(variables, url, application_name="baton.db_migrate reading")) as another,
+    ):
+        return told(another, _INVALID)
+    return []
 
 
 def _refuse_standby(connection: Connection) -> None:

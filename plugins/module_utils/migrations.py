@@ -161,6 +161,8 @@ def _change(tool: Tool, wanted: Wanted, gate: Gate, directory: Path, token: int 
         change = Change(tool, way, steps, session, directory, last)
         made = change.make(token=token, retries=wanted.lock_retries, timeout=wanted.timeout)
     msg = f"{'applied' if way.up else 'undid'} {', '.join(one.revision for one in way.steps)}; {made.after.where}"
+    if not made.lock_kept:
+        msg += "; the session that held the migration lock has ended meanwhile, so see that nothing else migrated beside this"
     if made.invalid_indexes:
         msg += f"; invalid indexes, which are of no use: {', '.join(made.invalid_indexes)}"
     return {

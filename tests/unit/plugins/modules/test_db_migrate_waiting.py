@@ -11,7 +11,7 @@ import typing
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import _psycopg
 
-from tests.unit.plugins.modules.db_migrate_called import Run
+from tests.unit.plugins.modules.db_migrate_called import Run, finish, until
 from tests.unit.plugins.modules.migration_trees import DbmateTree, names
 
 if typing.TYPE_CHECKING:
@@ -80,3 +80,55 @@ def test_an_index_of_no_use_that_a_migration_skips_is_told(app: DbmateTree, run:
         app.query("CREATE UNIQUE INDEX CONCURRENTLY one_name ON users (name)")
     app.add(4, "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS one_name ON users (name)", transaction=False)
     assert "invalid indexes, which are of no use: public.one_name" in run()["msg"]
+
+
+LOST = "the session that held the migration lock has ended meanwhile"
+WAITS = "wait_event_type = 'Lock' AND query LIKE '%{words}%'"
+WAITING = "SELECT pid FROM pg_stat_activity WHERE {which}"
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {which}"
+OF_THE_LOCK = "datname = current_database() AND application_name LIKE 'baton.db_migrate %' AND application_name NOT LIKE '%looking out'"
+
+
+def test_without_its_lock_nothing_is_tried_again(app: DbmateTree) -> None:
+    app.add(4, "CREATE INDEX CONCURRENTLY by_name ON users (name)", transaction=False)
+    finish(app.start("state", revision=app.revision(2)))
+    with report(app):
+        process = app.start("state", ddl_lock_timeout="2s", ddl_lock_retries=5)
+        until(
+            lambda: app.query(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%ADD mail%'"
+            )
+        )
+        app.query(TERMINATE.format(which=OF_THE_LOCK))
+        failed = finish(process)
+    assert (failed["failed"], failed["lock_timeouts"]) == (True, 1)
+    assert LOST in failed["msg"]
+
+
+def test_what_is_left_is_named_although_the_lock_is_lost(app: DbmateTree, run: Run) -> None:
+    run()
+    app.add(4, "CREATE INDEX CONCURRENTLY by_name ON users (name)", transaction=False)
+    with report(app, "UPDATE users SET name = 'second'"):
+        process = app.start("state", ddl_lock_timeout="0")
+        waiting = WAITS.format(words="CONCURRENTLY by_name")
+        until(lambda: app.query(WAITING.format(which=waiting)))
+        app.query(TERMINATE.format(which=OF_THE_LOCK))
+        app.query(TERMINATE.format(which=waiting))
+        failed = finish(process)
+    assert LOST in failed["msg"]
+    assert failed["invalid_indexes"] == ["public.by_name"]
+
+
+def test_a_migration_that_ends_well_without_its_lock_says_so(app: DbmateTree, run: Run) -> None:
+    run(revision=app.revision(2))
+    with report(app):
+        process = app.start("state", ddl_lock_timeout="0")
+        until(
+            lambda: app.query(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%ADD mail%'"
+            )
+        )
+        app.query(TERMINATE.format(which=OF_THE_LOCK))
+    done = finish(process)
+    assert (done["changed"], done["current"]) == (True, app.revisions(3))
+    assert LOST in done["msg"]
