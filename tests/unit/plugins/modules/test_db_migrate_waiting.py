@@ -94,11 +94,7 @@ def test_without_its_lock_nothing_is_tried_again(app: DbmateTree) -> None:
     finish(app.start("state", revision=app.revision(2)))
     with report(app):
         process = app.start("state", ddl_lock_timeout="2s", ddl_lock_retries=5)
-        until(
-            lambda: app.query(
-                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%ADD mail%'"
-            )
-        )
+        until(lambda: app.query(WAITING.format(which=WAITS.format(words="ADD mail"))))
         app.query(TERMINATE.format(which=OF_THE_LOCK))
         failed = finish(process)
     assert (failed["failed"], failed["lock_timeouts"]) == (True, 1)
@@ -123,11 +119,7 @@ def test_a_migration_that_ends_well_without_its_lock_says_so(app: DbmateTree, ru
     run(revision=app.revision(2))
     with report(app):
         process = app.start("state", ddl_lock_timeout="0")
-        until(
-            lambda: app.query(
-                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%ADD mail%'"
-            )
-        )
+        until(lambda: app.query(WAITING.format(which=WAITS.format(words="ADD mail"))))
         app.query(TERMINATE.format(which=OF_THE_LOCK))
     done = finish(process)
     assert (done["changed"], done["current"]) == (True, app.revisions(3))
