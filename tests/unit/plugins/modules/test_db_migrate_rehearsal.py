@@ -274,23 +274,3 @@ def test_a_way_down_that_who_serves_or_who_comes_does_not_survive_is_refused(
         assert said in refused["msg"]
         assert "measured in a rehearsal of the way down, nothing was changed" in refused["msg"]
     assert dump(app) == before
-
-
-def test_what_the_way_up_did_to_rows_is_told_before_it_is_undone(app: App, run: Run) -> None:
-    """The schema comes back as it was, and the rows do not."""
-    up = "; ".join(map(sql, ("DELETE FROM users", CHECK[0])))
-    down = "; ".join(map(sql, (CHECK[1], "UPDATE users SET name = 2")))
-    app.add("0004", "0003", "cleared", up, down=down, header='phase = "contract"')
-    told = run(app, state="rehearsed")["rehearsal"]
-    assert [(one["tag"], one["tables"]) for one in told["down"]["changes_data"]] == [("UPDATE", ["public.users"])]
-    assert any(line.startswith("the way down changes data of public.users, ") for line in told["report"])
-    run(app, allow_contract=True)
-    back = run(app, state="rehearsed", way="down", revision="0003")["rehearsal"]
-    [change] = back["down"]["changes_data"]
-    assert (change["tag"], change["revision"], change["query"]) == ("DELETE", "0004", "DELETE FROM users")
-    assert [line for line in back["report"] if "way up changed data of public.users" in line] == [
-        line
-        for line in back["report"]
-        if line.endswith("(DELETE, 0004), and the way down may not bring back what was there")
-    ]
-    assert any("UPDATE public.users: changes data of public.users" in line for line in back["report"])
