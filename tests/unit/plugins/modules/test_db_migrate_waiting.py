@@ -49,14 +49,14 @@ def test_who_holds_the_table_is_named_and_the_same_command_succeeds_when_it_is_o
 
 
 def test_it_is_not_tried_again_when_its_time_would_be_over(app: DbmateTree, run: Run) -> None:
-    """The pauses would be 1, 2, 4 and more seconds."""
+    """The pauses would be 1, 2, 4 and more seconds, and minutes altogether."""
     run(revision=app.revision(2))
     with report(app):
         started = time.monotonic()
-        failed = run(fails=True, ddl_lock_timeout="200ms", ddl_lock_retries=20, timeout=3)
+        failed = run(fails=True, ddl_lock_timeout="200ms", ddl_lock_retries=20, timeout=6)
     assert "lock timeout" in failed["msg"]
-    assert failed["lock_timeouts"] in (1, 2)
-    assert time.monotonic() - started < 10
+    assert failed["lock_timeouts"] in (1, 2, 3)
+    assert time.monotonic() - started < 60
 
 
 def test_an_index_that_waited_in_vain_is_named_with_who_kept_it_and_not_tried_again(app: DbmateTree, run: Run) -> None:
