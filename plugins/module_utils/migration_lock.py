@@ -78,7 +78,7 @@ def migration_lock(variables: typing.Mapping[str, str], url: str, *, wait: float
             connection.fileno(),
             connection.info.server_version,
             lambda: _invalid_indexes(connection, variables, url),
-            lambda: bool(told(connection, "SELECT 1")),
+            lambda: _alive(connection),
         )
     finally:
         connection.close()
@@ -86,7 +86,7 @@ def migration_lock(variables: typing.Mapping[str, str], url: str, *, wait: float
 
 def _invalid_indexes(connection: Connection, variables: typing.Mapping[str, str], url: str) -> list[str]:
     found = told(connection, _INVALID)
-    if not connection.broken:
+    if found or _alive(connection):
         return found
     with (
         contextlib.suppress(BatonError, DatabaseError),
@@ -94,6 +94,10 @@ def _invalid_indexes(connection: Connection, variables: typing.Mapping[str, str]
     ):
         return told(another, _INVALID)
     return []
+
+
+def _alive(connection: Connection) -> bool:
+    return bool(told(connection, "SELECT 1"))
 
 
 def _refuse_standby(connection: Connection) -> None:
