@@ -38,10 +38,10 @@ def downgrade():
 """
 ROWS = 1_000_000
 FILL = """
-set session_replication_role = replica;
+alter table orders drop constraint orders_product_id_fkey;
 insert into orders (id, product_id, quantity, total_cents, placed_at)
   select 1000000 + n, 1 + n % 5, 1, 100, now() - n * interval '1 second' from generate_series(1, 1000000) as n;
-set session_replication_role = origin;
+alter table orders add constraint orders_product_id_fkey foreign key (product_id) references products;
 """
 WORKING = """
 select query ilike 'alter table orders%', wait_event_type = 'Lock' from pg_stat_activity
