@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psycopg
 
-__all__ = ["PostgresServer", "free_port", "postgres_server"]
+__all__ = ["MortalServer", "PostgresServer", "free_port", "mortal_server", "postgres_server"]
 
 # Below the ports that the kernel hands out to clients, so that none of them sits on the port when the server starts.
 _PORTS = range(20000, 32000)
@@ -53,6 +53,45 @@ class PostgresServer:
             return cursor.fetchall() if cursor.description else []
 
 
+class MortalServer(PostgresServer):
+    """A running server that a test can kill in the middle of whatever it does, and start again."""
+
+    def __init__(self, port: int, password: str, directory: Path, process: subprocess.Popen[bytes]) -> None:
+        """Remember where it listens, where its data is and what runs."""
+        super().__init__(port, password)
+        self._directory = directory
+        self.process = process
+
+    def kill(self) -> None:
+        """Kill all of its processes, as a power cut would; none of them can write or say anything any more."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
+        # The first one first: it would end the others in its own way, and start anew.
+        for pid in (self.process.pid, *map(int, children.split())):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def start(self) -> None:
+        """Start it again, and wait until it has recovered."""
+        self.process = _start(self._directory / "data", self.port, self._directory / "log")
+        if not _answers(self, self.process):
+            raise RuntimeError(f"PostgreSQL did not come back: {(self._directory / 'log').read_text(encoding='utf-8')}")
+
+
+@contextlib.contextmanager
+def mortal_server(directory: Path) -> typing.Iterator[MortalServer]:
+    """Run a server with its data in ``directory`` that may be killed and started again as long as the body runs."""
+    password = _make(directory)
+    process = _start(directory / "data", port := free_port(), directory / "log")
+    server = MortalServer(port, password, directory, process)
+    try:
+        if not _answers(server, process):
+            raise RuntimeError(f"PostgreSQL did not start: {(directory / 'log').read_text(encoding='utf-8')}")
+        yield server
+    finally:
+        _stop(server.process)
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nothing listens on, outside the range that clients get theirs from."""
     while True:
@@ -65,13 +104,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def postgres_server(directory: Path, *, standby: bool = False) -> typing.Iterator[PostgresServer]:
     """Run a server with its data in ``directory`` as long as the body runs; a ``standby`` has no primary, and waits for one."""
-    data, password = directory / "data", f"super-{secrets.token_hex(8)}"
-    password_file = directory / "password"
-    password_file.write_text(password, encoding="utf-8")
-    options = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"]
-    subprocess.run(
-        _command("initdb", f"--pgdata={data}", f"--pwfile={password_file}", *options), check=True, capture_output=True
-    )
+    data, password = directory / "data", _make(directory)
     if standby:
         (data / "standby.signal").touch()
     for attempt in range(_ATTEMPTS):
@@ -86,6 +119,17 @@ def postgres_server(directory: Path, *, standby: bool = False) -> typing.Iterato
                 _stop(process)
         if attempt == _ATTEMPTS - 1:
             raise RuntimeError(f"PostgreSQL did not start: {(directory / 'log').read_text(encoding='utf-8')}")
+
+
+def _make(directory: Path) -> str:
+    """Make the data of a server, and return the password of its superuser."""
+    password = f"super-{secrets.token_hex(8)}"
+    password_file = directory / "password"
+    password_file.write_text(password, encoding="utf-8")
+    options = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"]
+    named = [f"--pgdata={directory / 'data'}", f"--pwfile={password_file}"]
+    subprocess.run(_command("initdb", *named, *options), check=True, capture_output=True)
+    return password
 
 
 def _command(program: str, *arguments: str) -> list[str]:

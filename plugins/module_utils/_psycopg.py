@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import typing
@@ -24,7 +25,7 @@ else:
 if typing.TYPE_CHECKING:
     Connection = psycopg.Connection[typing.Tuple[typing.Any, ...]]  # noqa: UP006 - evaluated by type checkers only
 
-__all__ = ["DatabaseError", "connect", "database_refusal", "libpq_environment", "told"]
+__all__ = ["DatabaseError", "connect", "database_refusal", "in_words", "libpq_environment", "told"]
 
 _FLOOR = (3, 1)
 _CONNECT_TIMEOUT = 10  # seconds
@@ -101,6 +102,29 @@ def libpq_environment(variables: typing.Mapping[str, str], url: str) -> dict[str
     given = {**_libpq_variables(variables), **_libpq_options(url)}
     names = {option.keyword.decode(): (option.envvar or b"").decode() for option in pq.Conninfo.get_defaults()}
     return {names[keyword]: str(value) for keyword, value in given.items() if names.get(keyword)}
+
+
+@contextlib.contextmanager
+def in_words(expected: str) -> typing.Iterator[None]:
+    """Run the body, which asks the database something, and say what became of it when the database does not answer.
+
+    Args:
+        expected: what the body is for.
+
+    Raises:
+        BatonError: the session has ended, as with a server that was killed, or the database refuses the question.
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        said = str(error).strip().partition("\n")[0]
+        ended = isinstance(error, psycopg.OperationalError)
+        found, fix = database_refusal(str(error)) or (
+            ("the database has ended the session", "see that the database runs, then run again")
+            if ended
+            else (f"the database refuses: {said}", "correct the rights of its user, or what it was asked about")
+        )
+        raise BatonError(found=found, expected=expected, fix=fix, details=str(error).strip()) from error
 
 
 def told(connection: Connection, statement: str) -> list[str]:

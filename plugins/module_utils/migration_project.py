@@ -42,6 +42,7 @@ class Project:
             BatonError: an env file cannot be read.
         """
         self._settings, self._configuration, self._tool = settings, configuration, tool
+        self._until: float | None = None
         self.surroundings = surroundings(settings)
 
     def ask(self, argv: typing.Sequence[str], *, program: str) -> dict[str, typing.Any]:
@@ -86,16 +87,17 @@ class Project:
     ) -> Ended:
         """Run the commands one after the other while ``session`` holds the lock, up to the first that fails; return how it ended.
 
-        Together they have the time that the settings allow.
+        All commands of all calls together have the time that the settings allow, from the first one on.
         """
         options = self._options(more)
         if session.server_version >= _CLIENT_CHECK_SINCE:
             options += " -c client_connection_check_interval=1000"
         variables = {**(more or {}), "PGOPTIONS": options}
-        until = time.monotonic() + self._settings.timeout
+        if self._until is None:
+            self._until = time.monotonic() + self._settings.timeout
         ended = None
         for argv in commands:
-            left = max(0.1, until - time.monotonic())
+            left = max(0.1, self._until - time.monotonic())
             ended = self._run(argv, variables, left, keep_open=(session.fileno,))
             if ended.returncode != 0:
                 return ended

@@ -50,6 +50,8 @@ class Wanted:
     """Revisions that a version in use was made for: they are not undone, nor what they build on."""
     down: bool = False
     """Whether the way down is rehearsed."""
+    timeout: float = 900.0
+    """Seconds in which the tool is to have done all of it, with what is tried again."""
 
 
 def migrate(
@@ -157,8 +159,12 @@ def _change(tool: Tool, wanted: Wanted, gate: Gate, directory: Path, token: int 
         found = _gate(tool, wanted, gate, way)
         steps = measured(way.steps, found if way.up else {})
         change = Change(tool, way, steps, session, directory, last)
-        made = change.make(token=token, retries=wanted.lock_retries)
+        made = change.make(token=token, retries=wanted.lock_retries, timeout=wanted.timeout)
     msg = f"{'applied' if way.up else 'undid'} {', '.join(one.revision for one in way.steps)}; {made.after.where}"
+    if not made.lock_kept:
+        msg += "; the session that held the migration lock has ended meanwhile, so see that nothing else migrated beside this"
+    if made.invalid_indexes:
+        msg += f"; invalid indexes, which are of no use: {', '.join(made.invalid_indexes)}"
     return {
         **_result(before, made.after, msg=msg),
         "changed": True,

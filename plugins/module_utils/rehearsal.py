@@ -37,7 +37,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["Rehearsal", "not_made", "rehearse"]
 
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
-_FORMAT = "2"
+_FORMAT = "3"
 """Changes with what is kept, and with the rules."""
 _FILE = "rehearsal.json"
 _LEFT_OUT = frozenset({".git", "__pycache__"})
@@ -112,7 +112,7 @@ def _made(how: Rehearsal, tool: Tool, way: Way, target: Target, *, schema: str, 
         shadow = make_shadow(server, target, schema, url=around.url, variable=how.variable)
         refuse_astray(how.make, shadow, how.variable)
         seen = there_and_back(how.make(shadow.instead), way, shadow, list(target.history))
-    return {**findings(seen, way.steps), "way": "up" if way.up else "down", "server": programs.major}
+    return {**findings(seen, way.steps, up=way.up), "way": "up" if way.up else "down", "server": programs.major}
 
 
 def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Programs) -> str:

@@ -25,12 +25,14 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_run import Seen
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import Table
 
-__all__ = ["changes_seen", "findings"]
+__all__ = ["UNSEEN", "changes_seen", "findings"]
 
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
 _HARMLESS_LOCKS = ("AccessShareLock", "RowShareLock")
 _BY_DATA = "RowExclusiveLock"
 _STATEMENT = 300  # characters
+UNSEEN = "UNSEEN"
+"""The tag of what is written down where the triggers of a table are switched off: nobody knows what was changed."""
 _LOST = ("r", "p", "f", "m")
 # In the order of PostgreSQL: each conflicts with more than the one before.
 _MODES = (
@@ -60,8 +62,8 @@ def changes_seen(seen: Seen) -> list[Change]:
     return sorted(found, key=lambda one: order[one.level])
 
 
-def findings(seen: Seen, steps: typing.Sequence[Revision]) -> Found:
-    """Return what a rehearsal of ``steps`` found, as it is shown and kept."""
+def findings(seen: Seen, steps: typing.Sequence[Revision], *, up: bool = True) -> Found:
+    """Return what a rehearsal of ``steps``, which go ``up`` or down, found, as it is shown and kept."""
     parts = _parts(seen.events, steps)
     changes = changes_seen(seen)
     return {
@@ -89,7 +91,7 @@ def findings(seen: Seen, steps: typing.Sequence[Revision]) -> Found:
             }
             for one in seen.prechecks
         ],
-        "down": _down(seen),
+        "down": {**_down(seen), "changes_data": _data_on_the_way_back(seen, steps, up=not up)},
         "again": _again(seen),
     }
 
@@ -156,7 +158,7 @@ def _revisions(change: Change, parts: list[_Part], steps: typing.Sequence[Revisi
 
 def _statement(event: Event, around: typing.Sequence[Event]) -> Found | None:
     """Return what a statement did to tables that were there, None when it did nothing to them."""
-    if event.tag == "UNSEEN":
+    if event.tag == UNSEEN:
         return None
     if event.kind == "data":
         kept = {table: modes for table, modes in _strongest(event.locks).items() if modes != _BY_DATA}
@@ -227,6 +229,26 @@ def _down(seen: Seen) -> Found:
     return {"reached": True, "why": "", "restores": not differences, "differences": differences, "loses": sorted(lost)}
 
 
+def _data_on_the_way_back(seen: Seen, steps: typing.Sequence[Revision], *, up: bool) -> list[Found]:
+    # On its way down a tool notes what it comes to, so there nobody can tell which migration did it.
+    parts = (
+        _parts(seen.back, steps[::-1])
+        if up
+        else [_Part(steps[0].revision if len(steps) == 1 else "", [*seen.back], set())]
+    )
+    return [
+        {
+            "tag": event.tag,
+            "tables": [one["name"] for one in event.objects],
+            "query": "" if event.tag == UNSEEN else " ".join(event.query.split())[:_STATEMENT],
+            "revision": revision,
+        }
+        for revision, events, _columns in parts
+        for event in events
+        if event.kind == "data"
+    ]
+
+
 def _again(seen: Seen) -> Found:
     if seen.after_again is None:
         why = seen.again or "the way down was not reached"
@@ -243,4 +265,5 @@ def sizes(found: Found, tables: typing.Mapping[str, Table]) -> dict[str, dict[st
         for fact in ("takes", "scans", "rewrites", "changes_data")
         for name in statement[fact]
     }
+    named.update(name for statement in found["down"]["changes_data"] for name in statement["tables"])
     return {name: tables[name]._asdict() for name in sorted(named) if name in tables}

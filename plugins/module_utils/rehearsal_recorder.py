@@ -206,9 +206,9 @@ def _trigger(connection: Connection, table: str, verb: str, each: str, function:
     connection.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}".encode())
 
 
-def arm(connection: Connection, *, on: bool) -> None:
-    """Begin to record, or end it."""
-    if on:
+def arm(connection: Connection, *, on: bool, count: bool = True) -> None:
+    """Begin to record, or end it; without ``count`` which tables are read is not to be known of this part."""
+    if on and count:
         _let_others_end(connection)
         connection.execute(_COUNTED.encode())
         connection.execute(_START.encode())

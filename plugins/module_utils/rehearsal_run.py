@@ -57,6 +57,8 @@ class Seen:
     again: str = ""
     prechecks: tuple[Precheck, ...] = ()
     """What the rows of the target are to be asked before the way is gone there."""
+    back: tuple[Event, ...] = ()
+    """What happened on the way back, as far as that went."""
 
 
 def refuse_astray(
@@ -105,7 +107,10 @@ def there_and_back(tool: Tool, way: Way, shadow: Shadow, history: typing.Collect
         passing = passing_checks(own, before, after)
         questions = tuple(prechecks(Compared(before, after), read_parts(own), events, tables_read(own)))
         seen = Seen(before, after, events, passing, prechecks=questions)
+        arm(own, on=True, count=False)
         back_at, reason = _back(tool, way, start, there, session)
+        arm(own, on=False)
+        seen = replace(seen, back=tuple(read_events(own)[len(events) :]))
         if back_at is None:
             return replace(seen, down=reason)
         after_down = read_catalog(own, own_history)

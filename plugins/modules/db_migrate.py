@@ -196,6 +196,7 @@ options:
     description:
       - How often to go on with what is left when a migration has waited for a lock on a table in vain (O(ddl_lock_timeout)), after a pause
         of 1, 2, 4 and so on up to 30 seconds, in which the app gets its table.
+      - Not after an index was left invalid because C(CREATE INDEX CONCURRENTLY) has waited in vain, as it would be in the way.
     type: int
     default: 3
   statement_timeout:
@@ -205,7 +206,10 @@ options:
     type: str
     default: "0"
   timeout:
-    description: Seconds that the tool may run. Then it is ended, and what it has not committed is rolled back.
+    description:
+      - Seconds that the tool may run in all, with what is tried again (O(ddl_lock_retries)). Then it is ended, and what it has not
+        committed is rolled back.
+      - A rehearsal may take as long once more.
     type: float
     default: 900
   allow_contract:
@@ -432,9 +436,17 @@ invalid_indexes:
   elements: str
   returned: when something was applied or undone, or the tool failed
 lock_timeouts:
-  description: How often a migration waited for a lock on a table in vain, before it got it.
+  description: How often a migration waited for a lock on a table in vain.
   type: int
-  returned: when something was applied or undone
+  returned: when something was applied or undone, or the tool failed
+blockers:
+  description:
+    - Who held what the last attempt has waited for in vain, each with its C(pid) in the server (0 for a prepared transaction), C(role),
+      C(application_name), C(client) (its address), C(state), C(since) (when its transaction began) and C(table).
+    - The server tells all but the first three only to roles that may see the other session.
+  type: list
+  elements: dict
+  returned: when the tool failed
 last_attempt:
   description: What became of the last attempt on this host, when it did not end well. Empty after one that did.
   type: str
@@ -504,6 +516,8 @@ rehearsal:
       description:
         - Whether the way back, which is the way down after one up, was C(reached), C(restores) the schema exactly, or the C(differences).
         - It C(loses) what is in these columns by then.
+        - In C(changes_data) is each statement of the way back that changed data of tables that were there (C(tag), C(tables), C(query),
+          and the C(revision) where that is known). What it changed, the way after it may not bring back.
       type: dict
     again:
       description: Whether the second time there was C(reached), and its outcome was C(equal) to that of the first, or the C(differences).
@@ -686,6 +700,7 @@ def main() -> None:
                 options["ddl_lock_retries"],
                 tuple(options["keep"] or ()),
                 options["way"] == "down",
+                options["timeout"],
             ),
             gate=_gate(options, settings, check_mode=module.check_mode),
             likely=options["revisions"],
