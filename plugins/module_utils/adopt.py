@@ -14,7 +14,7 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text
 
-__all__ = ["ADVICE", "CHECKS", "MISSING", "OK", "UNKNOWN", "Edit", "Finding", "Wanted", "as_text", "whole_files"]
+__all__ = ["ADVICE", "CHECKS", "MISSING", "OK", "UNKNOWN", "Edit", "Finding", "Wanted", "absent", "as_text", "readable", "whole_files"]
 
 OK, MISSING, UNKNOWN, ADVICE = "ok", "missing", "unknown", "advice"
 """``unknown`` could not be asked, because of something else that is missing; ``advice`` is not needed."""
@@ -99,12 +99,13 @@ def whole_files(files: typing.Mapping[str, str], name: str = "files") -> Finding
     """Compare files that are to hold this and nothing else."""
     edits = []
     for path, content in files.items():
-        there = readable(Path(path))
+        try:
+            there = read_text(Path(path))
+        except BatonError as error:
+            return Finding.of(name, error)
         if there != content:
-            lines = tuple(content.splitlines())
-            where = "which is not there, nor is its directory" if not Path(path).parent.is_dir() else "which is not there"
-            where = where if there is None else "in place of all that is in it"
-            edits.append(Edit(path, 1, len((there or "").splitlines()), lines, where))
+            where = "in place of all that is in it" if there is not None else absent(Path(path))
+            edits.append(Edit(path, 1, len((there or "").splitlines()), tuple(content.splitlines()), where))
     if not edits:
         return Finding(name, OK, f"{', '.join(files)} {'are' if len(files) > 1 else 'is'} as it has to be")
     return Finding(
@@ -115,6 +116,11 @@ def whole_files(files: typing.Mapping[str, str], name: str = "files") -> Finding
         "write it, readable for the balancer (mode 0644, directories 0755)",
         tuple(edits),
     )
+
+
+def absent(path: Path) -> str:
+    """Say of a file that it is not there, and whether its directory is."""
+    return "which is not there" if path.parent.is_dir() else "which is not there, nor is its directory"
 
 
 def readable(path: Path) -> str | None:

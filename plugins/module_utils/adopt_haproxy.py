@@ -20,6 +20,7 @@ from ansible_collections.baton.release.plugins.module_utils.adopt import (
     Edit,
     Finding,
     Wanted,
+    absent,
     readable,
     whole_files,
 )
@@ -33,6 +34,7 @@ from ansible_collections.baton.release.plugins.module_utils.adopt_haproxy_runnin
 from ansible_collections.baton.release.plugins.module_utils.adopt_listeners import answers, not_asked, ways_in
 from ansible_collections.baton.release.plugins.module_utils.balancer_haproxy import HAProxy
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.files import read_text
 from ansible_collections.baton.release.plugins.module_utils.haproxy_config import parse
 from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import SilentError
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
@@ -40,6 +42,8 @@ from ansible_collections.baton.release.plugins.module_utils.switch import observ
 from ansible_collections.baton.release.plugins.module_utils.traffic_probes import AGENT
 
 __all__ = ["findings"]
+
+_SILENT = "HAProxy does not answer"
 
 
 def findings(wanted: Wanted) -> list[Finding]:
@@ -55,10 +59,11 @@ def findings(wanted: Wanted) -> list[Finding]:
             # Lines for an address that is taken would do harm.
             on_disk[1] = _without_edits(on_disk[1])
     found = [asked, *_version(wanted, seen), _lua(wanted), whole_files(wanted.files), _map(wanted), *on_disk]
-    if seen is None:
-        return [*filter(None, found), Finding("running", UNKNOWN, "not asked: HAProxy does not answer"), *not_asked("HAProxy does not answer")]
     runs = _runs(wanted, seen, files)
-    found += [_taken(wanted, seen), runs, *_reached(wanted, seen, files)]
+    reached = _reached(wanted, seen)
+    if isinstance(files, Files):
+        reached = [files.entry(one) if one.name == "entry" and one.state != OK else one for one in reached]
+    found += [_taken(wanted, seen), runs, *reached]
     return [*filter(None, found), *([_driver(wanted)] if runs.state == OK else [])]
 
 
@@ -150,12 +155,16 @@ def _lua(wanted: Wanted) -> Finding | None:
 
 def _map(wanted: Wanted) -> Finding:
     workers = _haproxy(wanted).workers
-    path, text = workers.map_file, readable(workers.map_file)
+    path = workers.map_file
+    try:
+        text = read_text(path)
+    except BatonError as error:
+        return Finding.of("map", error)
     words = (text or "").split()
     if wanted.app_name in words[::2]:
         return Finding("map", OK, f"{path} says {dict(zip(words[::2], words[1::2]))[wanted.app_name]}")
     at = len((text or "").splitlines()) + 1
-    where = "at its end" if text is not None else "which is not there" + ("" if path.parent.is_dir() else ", nor is its directory")
+    where = "at its end" if text is not None else absent(path)
     return Finding(
         "map",
         MISSING,
@@ -166,8 +175,10 @@ def _map(wanted: Wanted) -> Finding:
     )
 
 
-def _taken(wanted: Wanted, seen: Running) -> Finding | None:
+def _taken(wanted: Wanted, seen: Running | None) -> Finding | None:
     """Find addresses at which something else than this HAProxy answers."""
+    if seen is None:
+        return None
     names = {"public": wanted.app_name, **{slot: f"{wanted.app_name}_preview_{slot}" for slot in SLOTS}}
     taken = [wanted.listen[entry] for entry, name in names.items() if name not in seen.frontends and answers(wanted.listen[entry])]
     if not taken:
@@ -181,7 +192,9 @@ def _taken(wanted: Wanted, seen: Running) -> Finding | None:
     )
 
 
-def _runs(wanted: Wanted, seen: Running, files: Files | Finding) -> Finding:
+def _runs(wanted: Wanted, seen: Running | None, files: Files | Finding) -> Finding:
+    if seen is None:
+        return Finding("running", UNKNOWN, f"not asked: {_SILENT}")
     needed = parse([("", wanted.configuration)])
     lacking = list(differences(needed, seen, _haproxy(wanted).workers.map_file))
     if not lacking:
@@ -191,18 +204,16 @@ def _runs(wanted: Wanted, seen: Running, files: Files | Finding) -> Finding:
     return Finding("running", MISSING, "; ".join(lacking), "what runs to have it too", fix)
 
 
-def _reached(wanted: Wanted, seen: Running, files: Files | Finding) -> list[Finding]:
-    rings = [one.name for one in parse([("", wanted.configuration)]) if one.keyword == "ring"]
-    if not {*rings} <= seen.rings or wanted.app_name not in seen.frontends:
-        found = not_asked("what runs lacks what would show it")
-    else:
-        preview = {slot: f"http://{wanted.listen[slot]}" for slot in SLOTS}
-        opened = functools.partial(_ring, wanted)
-        try:
-            found = ways_in(wanted, preview, opened)
-        except BatonError as error:
-            found = [Finding.of("entry", error)]
-    return [files.entry(one) if one.name == "entry" and one.state != OK and isinstance(files, Files) else one for one in found]
+def _reached(wanted: Wanted, seen: Running | None) -> list[Finding]:
+    rings = {one.name for one in parse([("", wanted.configuration)]) if one.keyword == "ring"}
+    if seen is None:
+        return not_asked(_SILENT)
+    if not rings <= seen.rings or wanted.app_name not in seen.frontends:
+        return not_asked("what runs lacks what would show it")
+    try:
+        return ways_in(wanted, {slot: f"http://{wanted.listen[slot]}" for slot in SLOTS}, functools.partial(_ring, wanted))
+    except BatonError as error:
+        return [Finding.of("entry", error)]
 
 
 def _ring(wanted: Wanted, match: typing.Mapping[str, str]) -> HAProxyRing:

@@ -114,13 +114,14 @@ class Files:
         fix += " own condition, or default_backend); this goes last, when all else is there"
         fronts = self._fronts()
         edits = []
-        if len(fronts) == 1:
+        led = any(target in line.words for front in fronts for line in front.lines)
+        if len(fronts) == 1 and not led:
             (front,) = fronts
             before = next((line for line in front.lines if line.words[0] == "default_backend"), None)
-            at, take = (before.number, 1) if before else (front.last + 1, 0)
-            where = f"in place of line {at}" if before else f"after line {front.last}"
-            keyword = "default_backend" if before else "use_backend"
-            edits.append(Edit(front.path, at, take, (f"    {keyword} {target}",), f"{where} (section {front.title})"))
+            # The last line is in the lines again, so that no two edits are for one place.
+            lines = (f"    default_backend {target}",) if before else (front.lines[-1].text, f"    use_backend {target}")
+            at = before.number if before else front.last
+            edits.append(Edit(front.path, at, 1, lines, f"in place of line {at} (section {front.title})"))
         return Finding(finding.name, finding.state, finding.found, finding.expected, fix, tuple(edits))
 
     def reloads(self) -> Finding | None:

@@ -73,9 +73,13 @@ class RunningOwnHAProxy(RunningHAProxy):
 
     def start(self) -> None:
         """Start, and wait until it serves."""
+        self.start_with("-f", str(self.own))
+
+    def start_with(self, *files: str) -> None:
+        """Start in the directory of the files, with these, and wait until it serves."""
         master = ["-S", str(self.master)] if self.with_master else []
         # In the foreground, for the test.
-        self.launch(self.command, "-W", "-db", *master, "-f", str(self.own))
+        self.launch(self.command, "-C", str(self.etc), "-W", "-db", *master, *files)
         self.eventually(lambda: self.listening(self.users))
         self.eventually(lambda: not self.with_master or self.master.exists())
 
