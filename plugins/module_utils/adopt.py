@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""What a load balancer that somebody has configured already needs, so that ``lb_switch`` can switch it: findings, and edits to make by hand.
+"""What a load balancer that somebody has configured needs, so that ``lb_switch`` can switch it: findings, and edits to make by hand.
 
 The checks only read, and ask the balancer what it runs with. One file for each driver; only the one that is asked for is loaded.
 """
@@ -14,7 +14,20 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text
 
-__all__ = ["ADVICE", "CHECKS", "MISSING", "OK", "UNKNOWN", "Edit", "Finding", "Wanted", "absent", "as_text", "readable", "whole_files"]
+__all__ = [
+    "ADVICE",
+    "CHECKS",
+    "MISSING",
+    "OK",
+    "UNKNOWN",
+    "Edit",
+    "Finding",
+    "Wanted",
+    "absent",
+    "as_text",
+    "readable",
+    "whole_files",
+]
 
 OK, MISSING, UNKNOWN, ADVICE = "ok", "missing", "unknown", "advice"
 """``unknown`` could not be asked, because of something else that is missing; ``advice`` is not needed."""
@@ -59,7 +72,9 @@ class Finding:
             return f"{self.state:8}{self.name}: {self.found}\n"
         wanted = f" Expected: {self.expected}." if self.expected else ""
         wanted += f" To do: {self.fix}." if self.fix else ""
-        return f"{self.state:8}{self.name}: Found: {self.found}.{wanted}\n" + "".join(one.as_text() for one in self.edits)
+        return f"{self.state:8}{self.name}: Found: {self.found}.{wanted}\n" + "".join(
+            one.as_text() for one in self.edits
+        )
 
     def as_result(self) -> dict[str, typing.Any]:
         """Return it as plain data."""

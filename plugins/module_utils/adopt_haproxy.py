@@ -77,8 +77,8 @@ def _asked(wanted: Wanted) -> tuple[Running | None, Finding]:
             MISSING,
             f"HAProxy does not answer ({error})",
             "its master's socket, best, or a stats socket of level admin, in traffic_admin",
-            f"start HAProxy with -Ws -S {admin}{_rights(',mode,660,group,{}')} (Debian: EXTRAOPTS in /etc/default/haproxy; others: OPTIONS in"
-            " /etc/sysconfig/haproxy; it takes a restart), or add a stats socket, name it in traffic_admin, and reload HAProxy",
+            f"start HAProxy with -Ws -S {admin}{_rights(',mode,660,group,{}')} (Debian: EXTRAOPTS in /etc/default/haproxy; others: OPTIONS"
+            " in /etc/sysconfig/haproxy; it takes a restart), or add a stats socket, name it in traffic_admin, and reload HAProxy",
         )
     except BatonError as error:
         return None, Finding.of("socket", error)
@@ -150,7 +150,9 @@ def _lua(wanted: Wanted) -> Finding | None:
         return Finding("lua", UNKNOWN, f"{wanted.command} -vv did not say ({error})")
     if "Built with Lua" in told:
         return Finding("lua", OK, "this HAProxy has Lua")
-    return Finding("lua", MISSING, "a HAProxy without Lua", "Lua, without which requests cannot be held", "set haproxy_hold: false")
+    return Finding(
+        "lua", MISSING, "a HAProxy without Lua", "Lua, without which requests cannot be held", "set haproxy_hold: false"
+    )
 
 
 def _map(wanted: Wanted) -> Finding:
@@ -180,7 +182,11 @@ def _taken(wanted: Wanted, seen: Running | None) -> Finding | None:
     if seen is None:
         return None
     names = {"public": wanted.app_name, **{slot: f"{wanted.app_name}_preview_{slot}" for slot in SLOTS}}
-    taken = [wanted.listen[entry] for entry, name in names.items() if name not in seen.frontends and answers(wanted.listen[entry])]
+    taken = [
+        wanted.listen[entry]
+        for entry, name in names.items()
+        if name not in seen.frontends and answers(wanted.listen[entry])
+    ]
     if not taken:
         return None
     return Finding(
@@ -198,7 +204,11 @@ def _runs(wanted: Wanted, seen: Running | None, files: Files | Finding) -> Findi
     needed = parse([("", wanted.configuration)])
     lacking = list(differences(needed, seen, _haproxy(wanted).workers.map_file))
     if not lacking:
-        return Finding("running", OK, f"HAProxy runs with all backends, servers, frontends, the map and the ring of {wanted.app_name}")
+        return Finding(
+            "running",
+            OK,
+            f"HAProxy runs with all backends, servers, frontends, the map and the ring of {wanted.app_name}",
+        )
     right = isinstance(files, Files) and files.configuration().state == OK
     fix = "the files have it: reload HAProxy" if right else "change the files as said, check them, and reload HAProxy"
     return Finding("running", MISSING, "; ".join(lacking), "what runs to have it too", fix)
@@ -211,7 +221,9 @@ def _reached(wanted: Wanted, seen: Running | None) -> list[Finding]:
     if not rings <= seen.rings or wanted.app_name not in seen.frontends:
         return not_asked("what runs lacks what would show it")
     try:
-        return ways_in(wanted, {slot: f"http://{wanted.listen[slot]}" for slot in SLOTS}, functools.partial(_ring, wanted))
+        return ways_in(
+            wanted, {slot: f"http://{wanted.listen[slot]}" for slot in SLOTS}, functools.partial(_ring, wanted)
+        )
     except BatonError as error:
         return [Finding.of("entry", error)]
 

@@ -55,8 +55,8 @@ class Files:
             MISSING,
             f"{'; '.join(taken)}: HAProxy would give each of the two a part of the connections",
             "an address of this machine for each, which nothing else has",
-            "in the inventory give haproxy_listen another one, such as 127.0.0.1:8080 (traffic_url stays what users ask), or traffic_preview,"
-            " and run this again for the lines",
+            "in the inventory give haproxy_listen another one, such as 127.0.0.1:8080 (traffic_url stays what users ask), or"
+            " traffic_preview, and run this again for the lines",
         )
 
     def configuration(self) -> Finding:
@@ -64,9 +64,17 @@ class Files:
         wrong = {title: self._wrong(section) for title, section in self.own.items()}
         wrong = {title: what for title, what in wrong.items() if what}
         if not wrong:
-            return Finding("configuration", OK, f"all sections of {self.wanted.app_name} are in {', '.join(self.texts)}")
+            return Finding(
+                "configuration", OK, f"all sections of {self.wanted.app_name} are in {', '.join(self.texts)}"
+            )
         edits = [
-            Edit(one.path, one.first, one.last + 1 - one.first, (), f"take lines {one.first} to {one.last} away ({one.title})")
+            Edit(
+                one.path,
+                one.first,
+                one.last + 1 - one.first,
+                (),
+                f"take lines {one.first} to {one.last} away ({one.title})",
+            )
             for one in self.there
             if any(_same(one, self.own[title]) for title in wrong)
         ]
@@ -119,7 +127,9 @@ class Files:
             (front,) = fronts
             before = next((line for line in front.lines if line.words[0] == "default_backend"), None)
             # The last line is in the lines again, so that no two edits are for one place.
-            lines = (f"    default_backend {target}",) if before else (front.lines[-1].text, f"    use_backend {target}")
+            lines = (
+                (f"    default_backend {target}",) if before else (front.lines[-1].text, f"    use_backend {target}")
+            )
             at = before.number if before else front.last
             edits.append(Edit(front.path, at, 1, lines, f"in place of line {at} (section {front.title})"))
         return Finding(finding.name, finding.state, finding.found, finding.expected, fix, tuple(edits))
@@ -152,7 +162,9 @@ class Files:
             one
             for one in self.there
             if one.keyword in ("frontend", "listen") and one.title not in self.own
-            if any(bound.endswith(f":{port}") for values in one.values("bind") for bound in "".join(values[:1]).split(","))
+            if any(
+                bound.endswith(f":{port}") for values in one.values("bind") for bound in "".join(values[:1]).split(",")
+            )
         ]
 
     def _wrong(self, needed: Section) -> str:
@@ -167,7 +179,9 @@ class Files:
         have = [line.words for line in there.lines]
         effective = {line.words for line in (*there.inherited, *there.lines)}
         lacking = [line.text.strip() for line in (*needed.inherited, *needed.lines) if line.words not in effective]
-        surplus = [line.text.strip() for line in there.lines if line.words not in wanted and self._overrules(line, needed)]
+        surplus = [
+            line.text.strip() for line in there.lines if line.words not in wanted and self._overrules(line, needed)
+        ]
         if lacking or surplus:
             parts = [f"lacks {', '.join(map(repr, map(_short, lacking)))}"] if lacking else []
             return " and ".join([*parts, *([f"has {', '.join(map(repr, map(_short, surplus)))}"] if surplus else [])])
@@ -193,7 +207,9 @@ class Files:
         """Return the line that has requests served as they are now until a slot is live, for the frontend of users."""
         if section.title != f"frontend {self.wanted.app_name}":
             return []
-        before = [values[0] for one in self.there if one.title == section.title for values in one.values("default_backend")]
+        before = [
+            values[0] for one in self.there if one.title == section.title for values in one.values("default_backend")
+        ]
         for front in self._fronts() if len(self._fronts()) == 1 else ():
             before += [values[0] for values in front.values("default_backend")]
             before += [front.name] if front.keyword == "listen" else []

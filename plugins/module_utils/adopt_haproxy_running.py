@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.haproxy_config import Section
-from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime, SilentError
+from ansible_collections.baton.release.plugins.module_utils.haproxy_socket import Runtime
 from ansible_collections.baton.release.plugins.module_utils.haproxy_view import Server, servers
 
 __all__ = ["Running", "differences", "running"]
@@ -53,7 +53,9 @@ def running(admin: Path) -> Running:
         backends=servers(runtime.ask(worker, "show servers state"), statistics),
         frontends=frozenset(row["# pxname"] for row in rows),
         maps=runtime.ask(worker, "show map"),
-        rings=frozenset(words[0] for words in map(str.split, runtime.ask(worker, "show events").splitlines()[1:]) if words),
+        rings=frozenset(
+            words[0] for words in map(str.split, runtime.ask(worker, "show events").splitlines()[1:]) if words
+        ),
         files=_files(pid) if pid.isdigit() else (),
     )
 
@@ -76,9 +78,9 @@ def differences(needed: typing.Sequence[Section], seen: Running, map_file: Path)
             continue
         yield from (f"{section.name} has no server {name}" for name in wanted if name not in have)
         yield from (f"{section.name} has a server {name} more" for name in have if name not in wanted)
-        for name in wanted:
-            if name in have and not _same_address(wanted[name], have[name].address):
-                yield f"{section.name}/{name} is at {have[name].address}, not at {wanted[name]}"
+        for name, address in wanted.items():
+            if name in have and not _same_address(address, have[name].address):
+                yield f"{section.name}/{name} is at {have[name].address}, not at {address}"
 
 
 def refuse_level(level: str, admin: Path) -> None:

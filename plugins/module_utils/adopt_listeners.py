@@ -72,7 +72,9 @@ def ways_in(wanted: Wanted, preview: typing.Mapping[str, str], opened: Open) -> 
         if slots == {slot}:
             findings.append(Finding(f"preview {slot}", OK, f"{preview[slot]} leads to {slot}"))
         else:
-            there = f"it leads to {', '.join(map(str, slots))}" if slots else "the balancer's record shows no such request"
+            there = (
+                f"it leads to {', '.join(map(str, slots))}" if slots else "the balancer's record shows no such request"
+            )
             findings.append(
                 Finding(
                     f"preview {slot}",

@@ -21,7 +21,6 @@ from ansible_collections.baton.release.plugins.module_utils.adopt import (
     Edit,
     Finding,
     Wanted,
-    readable,
     whole_files,
 )
 from ansible_collections.baton.release.plugins.module_utils.adopt_listeners import (
@@ -87,7 +86,9 @@ def _version(wanted: Wanted, told: typing.Mapping[str, typing.Any] | None) -> Fi
         return Finding("version", UNKNOWN, f"{wanted.command} -v did not say")
     if all(one.isdigit() for one in numbers) and tuple(map(int, numbers)) >= OLDEST:
         return Finding("version", OK, f"nginx {version}")
-    return Finding("version", MISSING, f"nginx {version}", f"nginx {'.'.join(map(str, OLDEST))} or newer", "install a newer nginx")
+    return Finding(
+        "version", MISSING, f"nginx {version}", f"nginx {'.'.join(map(str, OLDEST))} or newer", "install a newer nginx"
+    )
 
 
 def _version_of(command: str) -> str:
@@ -105,9 +106,16 @@ def _others(tree: typing.Iterable[Directive], wanted: Wanted) -> list[Directive]
     return [one for one in every(blocks, "server") if one.block is not None and one.path != str(wanted.config_path)]
 
 
-def _addresses(wanted: Wanted, tree: typing.Iterable[Directive], told: typing.Mapping[str, typing.Any] | None) -> Finding:
+def _addresses(
+    wanted: Wanted, tree: typing.Iterable[Directive], told: typing.Mapping[str, typing.Any] | None
+) -> Finding:
     """Find listeners that others have: for the public only the default server of its port counts, for the rest any."""
-    listens = [(one, listen.arguments) for one in _others(tree, wanted) for listen in one.block or () if listen.name == "listen"]
+    listens = [
+        (one, listen.arguments)
+        for one in _others(tree, wanted)
+        for listen in one.block or ()
+        if listen.name == "listen"
+    ]
     taken = [
         f"{address} ({entry}) by the server at {server.path}, line {server.first}"
         for entry, address in wanted.listen.items()
@@ -115,7 +123,11 @@ def _addresses(wanted: Wanted, tree: typing.Iterable[Directive], told: typing.Ma
         if arguments and overlap(address, arguments[0]) and (entry != "public" or "default_server" in arguments)
     ]
     if told is None and not taken:
-        taken = [f"{address} ({entry}), which something answers at" for entry, address in wanted.listen.items() if answers(address)]
+        taken = [
+            f"{address} ({entry}), which something answers at"
+            for entry, address in wanted.listen.items()
+            if answers(address)
+        ]
         # The server blocks of nginx share a port, and that is all of the public's concern there.
         ports = {arguments[0] for _server, arguments in listens if arguments}
         taken = [one for one in taken if not any(overlap(one.split(" ", 1)[0], port) for port in ports)]
@@ -136,7 +148,13 @@ def _included(wanted: Wanted) -> Finding:
         return Finding("included", OK, f"{wanted.main_config} includes {wanted.config_path} in its block http")
     blocks = [one for one in directives(wanted.main_config) if one.name == "http"]
     edits = [
-        Edit(str(wanted.main_config), one.last, 0, (f"    include {wanted.config_path};",), f"before line {one.last} (the end of http)")
+        Edit(
+            str(wanted.main_config),
+            one.last,
+            0,
+            (f"    include {wanted.config_path};",),
+            f"before line {one.last} (the end of http)",
+        )
         for one in blocks[:1]
     ]
     return Finding(
@@ -151,7 +169,11 @@ def _included(wanted: Wanted) -> Finding:
 
 def _runs(wanted: Wanted, told: typing.Mapping[str, typing.Any] | None, own: Finding) -> Finding:
     expected = _FINGERPRINT.search(wanted.configuration)
-    fix = "check the files (nginx -t), and reload nginx" if own.state == OK else "write the file, check all (nginx -t), and reload nginx"
+    fix = (
+        "check the files (nginx -t), and reload nginx"
+        if own.state == OK
+        else "write the file, check all (nginx -t), and reload nginx"
+    )
     if told is None:
         found = f"{wanted.admin} does not answer as nginx does with this configuration"
     elif (told["app"], Path(str(told.get("state")))) != (wanted.app_name, wanted.state_dir):
@@ -160,7 +182,9 @@ def _runs(wanted: Wanted, told: typing.Mapping[str, typing.Any] | None, own: Fin
     elif expected and told["configuration"] != expected[1]:
         found = f"nginx runs with another configuration than {wanted.config_path} is to have"
     else:
-        return Finding("running", OK, f"nginx runs with the configuration for {wanted.app_name}, which names its servers")
+        return Finding(
+            "running", OK, f"nginx runs with the configuration for {wanted.app_name}, which names its servers"
+        )
     return Finding("running", MISSING, found, f"an nginx that runs with {wanted.config_path}", fix)
 
 
@@ -172,8 +196,8 @@ def _with_edit(finding: Finding, wanted: Wanted, tree: typing.Iterable[Directive
     """Add to a finding that users' requests do not come through how they would."""
     if finding.name != "entry" or finding.state == OK:
         return finding
-    fix = f"have the server block that takes users' requests pass those for {wanted.app_name} on to {wanted.listen['public']}, as below, and"
-    fix += " reload nginx; do it once a slot is live, because until then they would get 503"
+    fix = f"have the server block that takes users' requests pass those for {wanted.app_name} on to {wanted.listen['public']}, as below,"
+    fix += " and reload nginx; do it once a slot is live, because until then they would get 503"
     return Finding(finding.name, finding.state, finding.found, finding.expected, fix, tuple(_edits(wanted, tree)))
 
 
@@ -182,7 +206,11 @@ def _edits(wanted: Wanted, tree: typing.Iterable[Directive]) -> typing.Iterator[
     fronts = [
         one
         for one in _others(tree, wanted)
-        if any(listen.name == "listen" and f":{listen.arguments[0]}".endswith(port) for listen in one.block or () if listen.arguments)
+        if any(
+            listen.name == "listen" and f":{listen.arguments[0]}".endswith(port)
+            for listen in one.block or ()
+            if listen.arguments
+        )
     ]
     lines = tuple(f"    {line}" for line in wanted.entry.splitlines())
     if len(fronts) != 1:

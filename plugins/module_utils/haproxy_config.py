@@ -10,9 +10,21 @@ from dataclasses import dataclass
 
 __all__ = ["Line", "Section", "parse"]
 
-_SECTIONS = frozenset(
-    "acme backend cache crt-store defaults fcgi-app frontend global http-errors listen log-forward log-profile mailers peers program"
-    " resolvers ring traces userlist".split()
+_SECTIONS = (
+    *(
+        "global",
+        "defaults",
+        "frontend",
+        "backend",
+        "listen",
+        "ring",
+        "peers",
+        "mailers",
+        "resolvers",
+        "userlist",
+        "cache",
+    ),
+    *("program", "http-errors", "log-forward", "log-profile", "fcgi-app", "crt-store", "traces", "acme"),
 )
 
 Words = typing.Tuple[str, ...]  # noqa: UP006 - evaluated on Python 3.9 too

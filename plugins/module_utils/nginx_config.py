@@ -66,7 +66,11 @@ def _expanded(found: typing.Iterable[Directive], base: Path, depth: int) -> typi
     for one in found:
         if one.name == "include" and one.arguments and depth < _DEEPEST:
             pattern = str(base / one.arguments[0])
-            paths = sorted(Path("/").glob(pattern.lstrip("/"))) if any(sign in pattern for sign in "*?[") else [Path(pattern)]
+            paths = (
+                sorted(Path("/").glob(pattern.lstrip("/")))
+                if any(sign in pattern for sign in "*?[")
+                else [Path(pattern)]
+            )
             for path in paths:
                 yield from directives(path, base, depth + 1)
         elif one.block is not None:
@@ -104,6 +108,8 @@ def _block(tokens: list[tuple[str, bool, int]], at: int, path: str) -> tuple[lis
             if word == "{":
                 block, at = _block(tokens, at, path)
             last = tokens[at - 1][2]
-            found.append(Directive(words[0], tuple(words[1:]), path, first, last, None if block is None else tuple(block)))
+            found.append(
+                Directive(words[0], tuple(words[1:]), path, first, last, None if block is None else tuple(block))
+            )
             words = []
     return found, at

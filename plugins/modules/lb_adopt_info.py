@@ -12,14 +12,14 @@ version_added: "1.0.0"
 author:
   - The baton.release founders (@baton-release)
 description:
-  - Runs on the load balancer's host, and looks at the load balancer that runs there and at its files. It reports what M(baton.release.lb_switch)
-    needs of it, what is there, and what is missing, with the lines to add and where.
+  - Runs on the load balancer's host, and looks at the load balancer that runs there and at its files. It reports what
+    M(baton.release.lb_switch) needs of it, what is there, and what is missing, with the lines to add and where.
   - What is needed is O(configuration), as the role haproxy or nginx renders it. The playbook C(adopt.yml) gives it, and all else, from the
     inventory.
-  - Nothing is written, and no program is started but C(haproxy -vv) or C(nginx -v). C(nginx -t) and C(nginx -T) are not, because they make logs
-    and directories that are missing.
-  - Where the load balancer has the app's listeners already, O(health_path) is asked once through each and once through O(url), and looked for in
-    its record of requests. These requests count in its statistics.
+  - Nothing is written, and no program is started but C(haproxy -vv) or C(nginx -v). C(nginx -t) and C(nginx -T) are not, because they make
+    logs and directories that are missing.
+  - Where the load balancer has the app's listeners already, O(health_path) is asked once through each and once through O(url), and looked
+    for in its record of requests. These requests count in its statistics.
 extends_documentation_fragment:
   - baton.release.attributes
 attributes:
@@ -103,10 +103,10 @@ options:
     description: The program, which says its version and what it was built with. By default it is called as O(driver) is.
     type: str
 notes:
-  - A HAProxy may have more lines in the sections of the app than the role writes, but none that overrules one of these. Sections of others are
-    not judged.
-  - Servers, names, maps and rings are those of the worker of HAProxy that runs. What a running HAProxy does not say, such as its timeouts, is
-    read in the files that it was started with.
+  - A HAProxy may have more lines in the sections of the app than the role writes, but none that overrules one of these. Sections of others
+    are not judged.
+  - Servers, names, maps and rings are those of the worker of HAProxy that runs. What a running HAProxy does not say, such as its timeouts,
+    is read in the files that it was started with.
 seealso:
   - module: baton.release.lb_switch
 """
@@ -134,10 +134,10 @@ RETURN = r"""
 findings:
   description:
     - What is needed, one by one.
-    - RV(findings[].state) is V(ok), V(missing), V(unknown) for what could not be asked because of something else that is missing, or V(advice)
-      for what is not needed.
-    - Each of RV(findings[].edits) is a change of a file as it is now. At line C(at) it takes C(take) lines away, and puts C(lines) there. C(where)
-      says the same in words. Make them from the last line of a file to its first.
+    - RV(findings[].state) is V(ok), V(missing), V(unknown) for what could not be asked because of something else that is missing, or
+      V(advice) for what is not needed.
+    - Each of RV(findings[].edits) is a change of a file as it is now. At line C(at) it takes C(take) lines away, and puts C(lines) there.
+      C(where) says the same in words. Make them from the last line of a file to its first.
   returned: success
   type: list
   elements: dict
@@ -154,7 +154,8 @@ findings:
           lines: ["    lua-load-per-thread /var/lib/baton/shop/haproxy.hold.lua"]
           where: after line 1 (section global)
 missing:
-  description: The names of the findings that are not V(ok) and no V(advice). Without any, M(baton.release.lb_switch) can switch this load balancer.
+  description:
+    - The names of the findings that are V(missing) or V(unknown). Without any, M(baton.release.lb_switch) can switch this load balancer.
   returned: success
   type: list
   elements: str
@@ -183,7 +184,10 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "listen": {
         "type": "dict",
         "required": True,
-        "options": {**{name: {"type": "str", "required": True} for name in ("public", *SLOTS)}, "admin": {"type": "str"}},
+        "options": {
+            **{name: {"type": "str", "required": True} for name in ("public", *SLOTS)},
+            "admin": {"type": "str"},
+        },
     },
     "configuration": {"type": "str", "required": True},
     "config_path": {"type": "path", "required": True},

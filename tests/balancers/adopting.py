@@ -35,9 +35,9 @@ def lacking(findings: typing.Mapping[str, Finding]) -> set[str]:
 
 
 def make(findings: typing.Mapping[str, Finding], *, without: typing.Container[str] = ()) -> None:
-    """Make the edits, from the last line of each file to its first; of two at one line the later one first, so that they keep their order."""
+    """Make the edits, from the last line of each file to its first."""
     edits = [edit for name, one in findings.items() if name not in without for edit in one.edits]
-    for edit in sorted(reversed(edits), key=lambda one: -one.at):
+    for edit in sorted(edits, key=lambda one: -one.at):
         path = Path(edit.path)
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text().splitlines() if path.exists() else []
@@ -52,5 +52,7 @@ def digest(*directories: Path) -> str:
         for path in sorted((directory, *directory.rglob("*"))):
             status = path.lstat()
             content = path.read_bytes() if path.is_file() else b""
-            found.update(f"{path} {status.st_mode} {status.st_mtime_ns if not path.is_dir() else 0} ".encode() + content)
+            found.update(
+                f"{path} {status.st_mode} {status.st_mtime_ns if not path.is_dir() else 0} ".encode() + content
+            )
     return found.hexdigest()

@@ -61,13 +61,16 @@ def traffic(own: RunningOwnHAProxy) -> typing.Iterator[list[str]]:
     got: list[str] = []
     over = threading.Event()
 
+    def ask_once() -> str:
+        try:
+            status, slot, _host = own.get(address=own.users)
+        except (OSError, http.client.HTTPException) as error:
+            return repr(error)
+        return slot if status == 200 else str(status)
+
     def ask_on() -> None:
         while not over.wait(0.01):
-            try:
-                status, slot, _host = own.get(address=own.users)
-                got.append(slot if status == 200 else str(status))
-            except (OSError, http.client.HTTPException) as error:
-                got.append(repr(error))
+            got.append(ask_once())
 
     thread = threading.Thread(target=ask_on)
     thread.start()
@@ -110,7 +113,9 @@ def test_all_that_lb_switch_does_works_there_and_survives(adopted: RunningOwnHAP
     users = adopted.users
     assert {adopted.get(address=users)[1:] for _ in range(8)} == {("blue", "app1"), ("green", "app2")}
     adopted.switch("green", "mixed", drain=5)
-    wanted = WantedStates(slot="green", states={"app1": "drain"}, health_path="/health/ready", min_up=1, wait=5, drain=5)
+    wanted = WantedStates(
+        slot="green", states={"app1": "drain"}, health_path="/health/ready", min_up=1, wait=5, drain=5
+    )
     put_states(adopted.balancer(), wanted, state_dir=adopted.state, token=None, check_mode=False)
     adopted.move_door(Door(MAINTENANCE, retry_after=7))
     adopted.reload()
@@ -197,11 +202,23 @@ def test_a_user_who_may_not_use_the_socket_nor_read_the_files(adopted: RunningOw
 
 
 WRONG = {
-    "a slot's backend has another name": (r"(?m)^backend shop_blue$", "backend shop_left", "backend shop_blue: is missing"),
-    "a server has another port": (r"(server app1_\d+ 127.0.0.1:)\d+ check", r"\g<1>9 check", "backend shop_blue: lacks 'server app1_"),
+    "a slot's backend has another name": (
+        r"(?m)^backend shop_blue$",
+        "backend shop_left",
+        "backend shop_blue: is missing",
+    ),
+    "a server has another port": (
+        r"(server app1_\d+ 127.0.0.1:)\d+ check",
+        r"\g<1>9 check",
+        "backend shop_blue: lacks 'server app1_",
+    ),
     "a server has another name": (r"server app1_\d+( \S+ check)", r"server web9\1", "and has 'server web9"),
     "a server is missing": (r"    server app2_\d+ \S+ check\n", "", "backend shop_blue: lacks 'server app2_"),
-    "a server is one too many": (r"(    server app2_\d+ \S+ check\n)", r"\1    server app9_1 127.0.0.1:1 check\n", "has 'server app9_1"),
+    "a server is one too many": (
+        r"(    server app2_\d+ \S+ check\n)",
+        r"\1    server app9_1 127.0.0.1:1 check\n",
+        "has 'server app9_1",
+    ),
     "nothing is looked up at the request": (
         r"    use_backend shop_%\[var\(txn.word\),field\(1,:\)\]\n",
         "    use_backend shop_blue\n",
@@ -212,13 +229,37 @@ WRONG = {
         r"\2\1",
         "frontend shop: has its lines in another order",
     ),
-    "states of servers do not survive a restart": (r"    load-server-state-from-file local\n", "", "lacks 'load-server-state-from-file local'"),
-    "its log tells nothing of use": (r"    log-format .*\n", "    option httplog\n", "frontend shop: lacks 'log-format"),
-    "a reload would reset connections": (r"    option idle-close-on-response\n", "", "lacks 'option idle-close-on-response'"),
-    "a line overrules one of the defaults": (r"(?m)(^backend shop_green\n)", r"\1    mode tcp\n", "backend shop_green: has 'mode tcp'"),
+    "states do not survive a restart": (
+        r"    load-server-state-from-file local\n",
+        "",
+        "lacks 'load-server-state-from-file local'",
+    ),
+    "its log tells nothing of use": (
+        r"    log-format .*\n",
+        "    option httplog\n",
+        "frontend shop: lacks 'log-format",
+    ),
+    "a reload would reset connections": (
+        r"    option idle-close-on-response\n",
+        "",
+        "lacks 'option idle-close-on-response'",
+    ),
+    "a line overrules one of the defaults": (
+        r"(?m)(^backend shop_green\n)",
+        r"\1    mode tcp\n",
+        "backend shop_green: has 'mode tcp'",
+    ),
     "the ring is smaller": (r"size \d+", "size 20000", "ring requests: lacks 'size 1048576'"),
-    "there is no way for workers of before": (r"backend shop_handover\n(    .*\n)+", "", "backend shop_handover: is missing"),
-    "a section stands there twice": (r"(backend shop_shares\n(?:    .*\n)+)", r"\1\n\1", "backend shop_shares: is there 2 times"),
+    "there is no way for workers of before": (
+        r"backend shop_handover\n(    .*\n)+",
+        "",
+        "backend shop_handover: is missing",
+    ),
+    "a section stands there twice": (
+        r"(backend shop_shares\n(?:    .*\n)+)",
+        r"\1\n\1",
+        "backend shop_shares: is there 2 times",
+    ),
 }
 
 
@@ -240,10 +281,14 @@ def test_what_is_wrong_is_named_and_mended(own: RunningOwnHAProxy, name: str) ->
 def test_what_runs_is_asked_and_not_believed_to_be_what_the_files_say(adopted: RunningOwnHAProxy) -> None:
     # Of another inventory: a third host, and another port of the first.
     port = adopted.servers["app1"]["blue"].rpartition(":")[2]
-    servers = {**adopted.servers, "app1": {**adopted.servers["app1"], "blue": "127.0.0.1:9"}, "app3": adopted.servers["app2"]}
+    servers = {
+        **adopted.servers,
+        "app1": {**adopted.servers["app1"], "blue": "127.0.0.1:9"},
+        "app3": adopted.servers["app2"],
+    }
     adopted.changes = {"groups": {"app": [*servers]}, "haproxy_servers": servers}
     found = adopted.check()
-    assert f"shop_blue has no server app1_9; " in found["running"].found
+    assert "shop_blue has no server app1_9; " in found["running"].found
     assert f"shop_blue has a server app1_{port} more" in found["running"].found
     assert "shop_green has no server app3_" in found["running"].found
     make(found)
