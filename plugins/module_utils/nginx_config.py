@@ -34,7 +34,7 @@ class Directive:
 
 
 def directives(path: Path, base: Path | None = None, depth: int = 0) -> tuple[Directive, ...]:
-    """Return the directives of a file, with those of the files that it includes in their place.
+    """Return the directives of a file, with those of the files that it includes after each ``include``.
 
     A file that is not there, or may not be read, has none. ``base`` is where relative names begin: the directory of the main file.
     """
@@ -57,27 +57,18 @@ def every(tree: typing.Iterable[Directive], name: str) -> typing.Iterator[Direct
 
 def included(path: Path, main: Path) -> bool:
     """Say whether the configuration reads ``path``, or would if it were there, in its block http."""
-    blocks = [one for one in directives(main, depth=_DEEPEST) if one.name == "http"]
-    patterns = [one.arguments[0] for block in blocks for one in every(block.block or (), "include") if one.arguments]
+    blocks = [one for one in directives(main) if one.name == "http"]
+    patterns = [one.arguments[0] for one in every(blocks, "include") if one.arguments]
     return any(path.match(str(main.parent / pattern)) for pattern in patterns)
 
 
 def _expanded(found: typing.Iterable[Directive], base: Path, depth: int) -> typing.Iterator[Directive]:
     for one in found:
+        block = None if one.block is None else tuple(_expanded(one.block, base, depth))
+        yield Directive(one.name, one.arguments, one.path, one.first, one.last, block)
         if one.name == "include" and one.arguments and depth < _DEEPEST:
-            pattern = str(base / one.arguments[0])
-            paths = (
-                sorted(Path("/").glob(pattern.lstrip("/")))
-                if any(sign in pattern for sign in "*?[")
-                else [Path(pattern)]
-            )
-            for path in paths:
+            for path in sorted(Path("/").glob(str(base / one.arguments[0]).lstrip("/"))):
                 yield from directives(path, base, depth + 1)
-        elif one.block is not None:
-            block = tuple(_expanded(one.block, base, depth))
-            yield Directive(one.name, one.arguments, one.path, one.first, one.last, block)
-        else:
-            yield one
 
 
 def _tokens(text: str) -> typing.Iterator[tuple[str, bool, int]]:

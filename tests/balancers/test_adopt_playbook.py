@@ -45,9 +45,7 @@ def play(inventory: Path, playbook: Path, *arguments: str, code: int = 0) -> str
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"),
     }
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), *arguments, str(playbook)]
-    ended = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert ended.returncode == code, ended.stdout + ended.stderr
     return ended.stdout
 
@@ -90,7 +88,9 @@ def test_it_fails_until_what_it_says_is_done(haproxy_command: str, tmp_path: Pat
         inventory, reports = inventory_of(own), tmp_path / "reports"
         reports.mkdir()
         said = " ".join(play(inventory, adopt, "-e", f"adopt_directory={reports}", code=2).split())
-        assert "Found: lb1 lacks files, map, configuration, global, running, preview blue, preview green, entry;" in said
+        assert (
+            "Found: lb1 lacks files, map, configuration, global, running, preview blue, preview green, entry;" in said
+        )
         assert "lb2 was not looked at (unreachable)" in said
         assert "missing global: Found: the section global does not load how requests wait" in said
         assert "    server app1_" in (reports / "lb1.txt").read_text()
