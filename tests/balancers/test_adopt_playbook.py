@@ -45,7 +45,7 @@ def play(inventory: Path, playbook: Path, *arguments: str, code: int = 0) -> str
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"),
     }
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), *arguments, str(playbook)]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert ended.returncode == code, ended.stdout + ended.stderr
     return ended.stdout
 
