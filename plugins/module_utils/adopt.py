@@ -61,6 +61,13 @@ class Finding:
     fix: str = ""
     edits: tuple[Edit, ...] = ()
 
+    def withheld(self) -> Finding:
+        """Return it without its lines, which would do harm while the app's addresses are not its own."""
+        if not self.edits:
+            return self
+        fix = "give the app other addresses first, as said above, and run this again for the lines"
+        return Finding(self.name, self.state, self.found, self.expected, fix)
+
     @classmethod
     def of(cls, name: str, error: BatonError) -> Finding:
         """Return what a refusal says as something that is missing."""

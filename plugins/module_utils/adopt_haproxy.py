@@ -55,16 +55,15 @@ def findings(wanted: Wanted) -> list[Finding]:
     else:
         on_disk = [files.addresses(), files.configuration(), files.programs(), *filter(None, [files.reloads()])]
         asked = _with_edit(asked, wanted, files)
-        if on_disk[0].state == MISSING:
-            # Lines for an address that is taken would do harm.
-            on_disk[1] = _without_edits(on_disk[1])
-    found = [asked, *_version(wanted, seen), _lua(wanted), whole_files(wanted.files), _map(wanted), *on_disk]
+    taken = _taken(wanted, seen)
+    found = [asked, *_version(wanted, seen), _lua(wanted), whole_files(wanted.files), _map(wanted), taken, *on_disk]
     runs = _runs(wanted, seen, files)
     reached = _reached(wanted, seen)
     if isinstance(files, Files):
         reached = [files.entry(one) if one.name == "entry" and one.state != OK else one for one in reached]
-    found += [_taken(wanted, seen), runs, *reached]
-    return [*filter(None, found), *([_driver(wanted)] if runs.state == OK else [])]
+    found += [runs, *reached, _driver(wanted) if runs.state == OK else None]
+    harmful = taken or on_disk[0].state == MISSING
+    return [one.withheld() if harmful and one.name in ("configuration", "entry") else one for one in found if one]
 
 
 def _asked(wanted: Wanted) -> tuple[Running | None, Finding]:
@@ -103,13 +102,6 @@ def _with_edit(asked: Finding, wanted: Wanted, files: Files) -> Finding:
     rights = _rights(" mode 660 group {}") or " mode 600"
     edit = files.socket(f"    stats socket {wanted.admin}{rights} level admin")
     return Finding(asked.name, asked.state, asked.found, asked.expected, asked.fix, (edit,)) if edit else asked
-
-
-def _without_edits(finding: Finding) -> Finding:
-    if not finding.edits:
-        return finding
-    fix = "give the app other addresses first, as said above, and run this again for the lines"
-    return Finding(finding.name, finding.state, finding.found, finding.expected, fix)
 
 
 def _files(wanted: Wanted, seen: Running | None) -> Files | Finding:

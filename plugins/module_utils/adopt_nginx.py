@@ -50,19 +50,19 @@ def findings(wanted: Wanted) -> list[Finding]:
     addresses = _addresses(wanted, tree, told)
     own = whole_files({str(wanted.config_path): wanted.configuration}, "configuration")
     if addresses.state == MISSING:
-        fix = "give the app other addresses first, as said above, and run this again for the lines"
-        own = Finding(own.name, own.state, own.found, own.expected, fix) if own.state == MISSING else own
+        own = own.withheld()
     found = [_version(wanted, told), addresses, whole_files(wanted.files), own, _included(wanted)]
     runs = _runs(wanted, told, own)
     found.append(runs)
-    if told is None:
-        return [*found, *(_with_edit(one, wanted, tree) for one in not_asked("what runs lacks what would show it"))]
-    try:
-        reached = ways_in(wanted, {slot: f"http://{wanted.listen[slot]}" for slot in SLOTS}, _opener(wanted))
-    except BatonError as error:
-        reached = [Finding.of("log", error)]
-    found += [_with_edit(one, wanted, tree) for one in reached]
-    return [*found, *_driver(wanted)]
+    reached = not_asked("what runs lacks what would show it")
+    if told is not None:
+        try:
+            reached = ways_in(wanted, {slot: f"http://{wanted.listen[slot]}" for slot in SLOTS}, _opener(wanted))
+        except BatonError as error:
+            reached = [Finding.of("log", error)]
+    led = [_with_edit(one, wanted, tree) for one in reached]
+    found += [one.withheld() for one in led] if addresses.state == MISSING else led
+    return [*found, *(_driver(wanted) if told is not None else [])]
 
 
 def _told(admin: str) -> dict[str, typing.Any] | None:

@@ -303,10 +303,12 @@ def test_an_address_that_somebody_has_is_never_shared(own: RunningOwnHAProxy) ->
     found = own.check()
     assert f"(public) by frontend www ({own.own}, line " in found["addresses"].found
     assert "haproxy_listen" in found["addresses"].fix
-    assert found["configuration"].edits == ()
+    assert found["configuration"].edits == found["entry"].edits == ()
     # Or somebody else's program.
     own.changes = {"haproxy_listen": own.web.address}
-    assert f"something answers at {own.web.address}" in own.check()["free"].found
+    found = own.check()
+    assert f"something answers at {own.web.address}" in found["free"].found
+    assert found["configuration"].edits == found["entry"].edits == ()
 
 
 def test_several_files_of_which_one_is_theirs(own: RunningOwnHAProxy) -> None:

@@ -119,7 +119,7 @@ def test_addresses_that_somebody_has(own: RunningOwnNginx) -> None:
     port = own.users.rpartition(":")[2]
     found = own.check(nginx_listen=f":{port}")
     assert f":{port} (public) by the server at {own.site}, line 2" in found["addresses"].found
-    assert found["configuration"].edits == ()
+    assert found["configuration"].edits == found["entry"].edits == ()
     # Without a default server of its own on that port, nginx shares it by name.
     own.write(site=SITE.replace(" default_server", ""))
     assert own.check(nginx_listen=f":{port}")["addresses"].state == "ok"
