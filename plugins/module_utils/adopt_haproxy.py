@@ -81,6 +81,9 @@ def _asked(wanted: Wanted) -> tuple[Running | None, Finding]:
         )
     except BatonError as error:
         return None, Finding.of("socket", error)
+    except (LookupError, ValueError) as error:
+        told = f"what answers at {admin} makes no sense ({error})"
+        return None, Finding("socket", MISSING, told, "the socket of HAProxy", "correct traffic_admin")
     try:
         refuse_level(seen.level, admin)
     except BatonError as error:

@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import os
 import re
+import socket
 import threading
 import typing
 from pathlib import Path
@@ -199,6 +200,25 @@ def test_a_user_who_may_not_use_the_socket_nor_read_the_files(adopted: RunningOw
     assert {"files", "map", "running"} <= lacking(found)
     assert "cannot be read" in found["files"].found
     assert found["files"].edits == ()
+
+
+def test_what_answers_is_no_haproxy(own: RunningOwnHAProxy) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(own.master))
+        listener.listen(8)
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with listener.accept()[0] as connection:
+                        connection.recv(1000)
+                        connection.sendall(b"what?\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        found = own.check()
+        listener.shutdown(socket.SHUT_RDWR)
+    assert f"what answers at {own.master} makes no sense" in found["socket"].found
+    assert found["running"].state == UNKNOWN
 
 
 WRONG = {
