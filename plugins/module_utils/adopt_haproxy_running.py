@@ -40,10 +40,13 @@ def running(admin: Path) -> Running:
     Raises:
         SilentError: nobody answers there.
         BatonError: this user may not use the socket.
+        ValueError: what answers is no HAProxy.
     """
     runtime = Runtime(admin)
     worker = runtime.workers()[0]
     information = dict(line.split(": ", 1) for line in runtime.ask(worker, "show info").splitlines() if ": " in line)
+    if "Version" not in information:
+        raise ValueError("it does not say its version")
     statistics = runtime.ask(worker, "show stat")
     rows = [row for row in csv.DictReader(statistics.strip().splitlines()) if row.get("svname") == "FRONTEND"]
     pid = information.get("Pid", "")
