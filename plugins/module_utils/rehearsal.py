@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 import typing
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from ansible_collections.baton.release.plugins.module_utils.files import read_js
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_findings import findings, sizes
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_run import ask
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_report import report
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import room_of_its_own
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_run import refuse_astray, there_and_back
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import find_programs, throw_away_server
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import make_shadow
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import leads_astray, make_shadow
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import dump_schema, read_target
 
 if typing.TYPE_CHECKING:
@@ -108,9 +110,12 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
 
 def _made(how: Rehearsal, tool: Tool, way: Way, target: Target, *, schema: str, programs: Programs) -> Found:
     around = tool.surroundings
-    with throw_away_server(programs, around.account) as server:
-        shadow = make_shadow(server, target, schema, url=around.url, variable=how.variable)
-        refuse_astray(how.make, shadow, how.variable)
+    with throw_away_server(programs, around.account) as server, ThreadPoolExecutor(1) as beside:
+        room = room_of_its_own(server, target)
+        nowhere = leads_astray(room, url=around.url, variable=how.variable)
+        astray = beside.submit(refuse_astray, how.make, nowhere, how.variable)
+        shadow = make_shadow(room, target, schema, url=around.url, variable=how.variable)
+        astray.result()
         seen = there_and_back(how.make(shadow.instead), way, shadow, list(target.history))
     return {**findings(seen, way.steps), "way": "up" if way.up else "down", "server": programs.major}
 
@@ -128,7 +133,8 @@ def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Pro
         schema,
         programs.major,
         target.user,
-        list(target.statements),
+        list(target.roles),
+        list(target.members),
         list(target.settings),
         sorted((name, rows.decode(errors="replace")) for name, rows in target.history.items()),
     ]
