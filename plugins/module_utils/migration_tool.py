@@ -67,17 +67,23 @@ class ToolSettings:
     statement_timeout: str = "0"
     user: str | None = None
     instead: typing.Mapping[str, str | None] = field(default_factory=dict)
+    rehearsal_url_variable: str = ""
+    """Holds the URL of the server for rehearsals, which the tool does not get to know."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The tool's environment, the database URL in it, the env files that are not there, what may not be shown, and its user."""
+    """The tool's environment, the database URL in it, the env files that are not there, what may not be shown, and its user.
+
+    ``rehearsal_url`` is that of the server for rehearsals, empty where there is none.
+    """
 
     variables: typing.Mapping[str, str]
     url: str
     missing_files: tuple[str, ...]
     secrets: frozenset[str]
     account: Account | None = None
+    rehearsal_url: str = ""
 
 
 class Ended(typing.NamedTuple):
@@ -120,6 +126,7 @@ def surroundings(settings: ToolSettings) -> Surroundings:
     own = os.environ if account is None else account.own_environment(os.environ)
     variables = {**own, **delivered, **settings.environment}
     variables.setdefault("PGOPTIONS", _limits(settings))
+    rehearsal_url = variables.pop(settings.rehearsal_url_variable, "")
     for name, value in settings.instead.items():
         variables.pop(name, None)
         if value is not None:
@@ -132,8 +139,8 @@ def surroundings(settings: ToolSettings) -> Surroundings:
             expected="the database's URL in one of env_files",
             fix="deliver the app's secrets before its migrations, or name the file that holds them in env_files",
         )
-    secrets = _secrets(url, delivered, settings.environment)
-    return Surroundings(variables, url, tuple(missing), secrets, account)
+    secrets = _secrets(url, delivered, settings.environment) | _secrets(rehearsal_url, {}, {})
+    return Surroundings(variables, url, tuple(missing), secrets, account, rehearsal_url)
 
 
 def _account(settings: ToolSettings) -> Account | None:

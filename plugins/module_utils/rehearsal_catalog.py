@@ -129,7 +129,9 @@ SELECT oid, json_build_object('name', quote_ident(evtname), 'event', evtevent, '
        'function', evtfoid::regproc::text) FROM pg_event_trigger WHERE evtname @ours@""",
     "setting": """
 SELECT setdatabase || '.' || setrole, json_build_object('name', 'settings of ' || CASE setrole WHEN 0 THEN 'the database' ELSE
-       'the role ' || quote_ident(pg_get_userbyid(setrole)) END, 'settings', to_json(setconfig)) FROM pg_db_role_setting""",
+       'the role ' || quote_ident(pg_get_userbyid(setrole)) END, 'settings', to_json(setconfig)) FROM pg_db_role_setting
+ WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+   AND pg_get_userbyid(setrole) !~ '^baton_rehearsal_[0-9a-f]{16}$'""",
 }
 
 # One text for each kind: to take thousands of rows one by one costs more than to read the catalogs.

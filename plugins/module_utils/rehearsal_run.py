@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import typing
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
@@ -23,6 +23,7 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder i
     read_events,
     tables_read,
 )
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import refusals
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import HISTORY
 
 if typing.TYPE_CHECKING:
@@ -35,6 +36,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck import Precheck
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import Event
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import Environment, Shadow
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import Statement
 
 __all__ = ["Seen", "passing_checks", "refuse_astray", "there_and_back"]
 
@@ -62,6 +64,9 @@ class Seen:
     again: str = ""
     prechecks: tuple[Precheck, ...] = ()
     """What the rows of the target are to be asked before the way is gone there."""
+    refused_before: typing.Mapping[str, str] = field(default_factory=dict)
+    """Why the app's statements could not be planned before, by their key."""
+    refused_after: typing.Mapping[str, str] = field(default_factory=dict)
 
 
 def refuse_astray(make: typing.Callable[[Environment], Tool], astray: Environment, variable: str) -> None:
@@ -81,7 +86,9 @@ def refuse_astray(make: typing.Callable[[Environment], Tool], astray: Environmen
     )
 
 
-def there_and_back(tool: Tool, way: Way, shadow: Shadow, history: typing.Collection[str]) -> Seen:
+def there_and_back(
+    tool: Tool, way: Way, shadow: Shadow, history: typing.Collection[str], asked: typing.Sequence[Statement] = ()
+) -> Seen:
     """Go ``way`` in the shadow, back, and once more.
 
     Args:
@@ -89,6 +96,7 @@ def there_and_back(tool: Tool, way: Way, shadow: Shadow, history: typing.Collect
         way: up or down, as planned for the target.
         shadow: with nothing done in it yet.
         history: the tool's own tables.
+        asked: what the app asks of the target.
 
     Raises:
         BatonError: the tool finds another state there than in the target, or fails on its way.
@@ -99,6 +107,7 @@ def there_and_back(tool: Tool, way: Way, shadow: Shadow, history: typing.Collect
         session = stack.enter_context(migration_lock(around.variables, around.url, wait=_LOCK_WAIT))
         install(own, history)
         before, at_start = read_catalog(own, history), _rows(own, history)
+        refused = refusals(own, asked)
         arm(own, on=True)
         ended = _run(tool, way, session)
         arm(own, on=False)
@@ -116,7 +125,15 @@ def there_and_back(tool: Tool, way: Way, shadow: Shadow, history: typing.Collect
         if way.besides(there) or (way.before.applied() and {one: at_end.get(one) for one in at_start} == at_start):
             raise _other_start(way, there, history)
         questions = tuple(prechecks(Compared(before, after), parts, events, tables_read(own)))
-        seen = Seen(before, after, events, passing, prechecks=questions)
+        seen = Seen(
+            before,
+            after,
+            events,
+            passing,
+            prechecks=questions,
+            refused_before=refused,
+            refused_after=refusals(own, asked),
+        )
         rest = _InShadow(tool, session, own)
         back_at, reason = rest.back(way, there, at_start)
         if back_at is None:

@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import connect
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import SESSION
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_user import Account
@@ -244,7 +245,7 @@ def _answers(process: subprocess.Popen[bytes], server: Server) -> bool:
     while process.poll() is None and time.monotonic() < deadline:
         # While it starts, it takes connections and refuses them.
         with contextlib.suppress(BatonError):
-            connect({}, server.url("postgres"), application_name="baton.db_migrate rehearsal").close()
+            connect({}, server.url("postgres"), application_name=SESSION).close()
             return True
         time.sleep(0.05)
     return False

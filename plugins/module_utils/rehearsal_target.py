@@ -16,7 +16,8 @@ from ansible_collections.baton.release.plugins.module_utils._psycopg import (
 )
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import run
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import identifier
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import SESSION, identifier
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import Asked, read_asked
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils._psycopg import Connection
@@ -52,10 +53,11 @@ _DUMP_TIMEOUT = 300.0  # seconds
 # What is another one each time, and what older servers than the program do not know.
 _UNWANTED = re.compile(r"^(\\(un)?restrict .*|SET transaction_timeout = 0;)\n?", re.MULTILINE)
 _ROLES = """
-SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolbypassrls FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname"""
+SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolbypassrls FROM pg_roles
+ WHERE rolname !~ '^(pg_|baton_rehearsal_[0-9a-f]{16}$)' ORDER BY rolname"""
 _MEMBERS = """
 SELECT r.rolname, m.rolname FROM pg_auth_members AS a JOIN pg_roles AS r ON r.oid = a.roleid JOIN pg_roles AS m ON m.oid = a.member
- WHERE m.rolname !~ '^pg_' ORDER BY 1, 2"""
+ WHERE m.rolname !~ '^(pg_|baton_rehearsal_[0-9a-f]{16}$)' ORDER BY 1, 2"""
 # What is set for a role in this database counts more than what is set for it in all.
 _SETTINGS = """
 SELECT r.rolname, s.setdatabase <> 0, split_part(one, '=', 1), substr(one, strpos(one, '=') + 1)
@@ -145,19 +147,23 @@ class Target:
     history: typing.Mapping[str, bytes]
     sequences: typing.Mapping[str, tuple[int, bool]]
     tables: typing.Mapping[str, Table]
+    asked: Asked
 
 
-def read_target(around: Surroundings, more_history: typing.Sequence[str]) -> Target:
+def read_target(
+    around: Surroundings, more_history: typing.Sequence[str], statements_of: typing.Sequence[str] = ()
+) -> Target:
     """Read what a rehearsal has to know of the database that the tool reaches.
 
     Args:
         around: the environment of the tool.
         more_history: further names of tables that are the tool's own, with or without their schema.
+        statements_of: roles whose statements count as the app's, all of them when there are none.
 
     Raises:
         BatonError: the database refuses.
     """
-    with connect(around.variables, around.url, application_name="baton.db_migrate rehearsal") as session:
+    with connect(around.variables, around.url, application_name=SESSION) as session:
         session.execute(b"SET default_transaction_read_only = on")
         session.execute(b"SET search_path = ''")
         try:
@@ -187,6 +193,7 @@ def read_target(around: Surroundings, more_history: typing.Sequence[str]) -> Tar
                 history=rows,
                 sequences=sequences,
                 tables={name: Table(int(count), int(size)) for name, _bare, _kind, count, size in tables},
+                asked=read_asked(session, history, statements_of),
             )
         except DatabaseError as error:
             raise BatonError(

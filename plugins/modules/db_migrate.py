@@ -580,6 +580,8 @@ RULES = {
     "ddl_lock_retries": RETRIES,
     "rehearsal_bin": FILE,
     "rehearsal_tables": VALUE,
+    "rehearsal_url_variable": VARIABLE,
+    "rehearsal_statements_of": VALUE,
     "precheck_timeout": SOME_SECONDS,
 }
 
@@ -596,6 +598,9 @@ def _gate(options: dict[str, Any], settings: ToolSettings, *, check_mode: bool) 
         tables=tuple(options["rehearsal_tables"]),
         keep=not check_mode,
         precheck_timeout=options["precheck_timeout"],
+        server_variable=settings.rehearsal_url_variable,
+        same_server=options["rehearsal_same_server"],
+        statements_of=tuple(options["rehearsal_statements_of"]),
     )
     return Gate(options["rehearsal"], how, options["allow_review"])
 
@@ -648,6 +653,9 @@ def main() -> None:
             "rehearsal": {"type": "str", "choices": list(REHEARSALS), "default": "off"},
             "rehearsal_bin": {"type": "path"},
             "rehearsal_tables": {"type": "list", "elements": "str", "default": []},
+            "rehearsal_url_variable": {"type": "str"},
+            "rehearsal_same_server": {"type": "bool", "default": False},
+            "rehearsal_statements_of": {"type": "list", "elements": "str", "default": []},
             "precheck_timeout": {"type": "float", "default": 5.0},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
         },
@@ -673,6 +681,7 @@ def main() -> None:
             statement_timeout=options["statement_timeout"],
             timeout=options["timeout"],
             user=options["user"],
+            rehearsal_url_variable=options["rehearsal_url_variable"] or "",
         )
         for name, words in (options["commands"] or {}).items():
             refuse_unfit({f"commands.{name}": words}, {f"commands.{name}": VALUE})
