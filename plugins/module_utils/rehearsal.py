@@ -3,8 +3,8 @@
 """The rehearsal of pending migrations: in a shadow of the target on another server, with the app's tool as it is.
 
 The target is only read: its schema, the tool's own tables, how large its tables are and what the app asks of it. What was found is kept
-with a digest of all that it depends on, so that the same rehearsal is not made twice. What the target's rows are to be asked follows from it
-and is kept with it; the answers are not, as rows come and go, so the target is asked each time.
+with a digest of all that it depends on, so that the same rehearsal is not made twice. What the target's rows are to be asked follows from
+it and is kept with it; the answers are not, as rows come and go, so the target is asked each time.
 """
 
 from __future__ import annotations
@@ -190,6 +190,7 @@ def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Pro
         list(target.roles),
         list(target.members),
         list(target.settings),
+        list(how.statements_of),
         sorted((name, rows.decode(errors="replace")) for name, rows in target.history.items()),
     ]
     digest.update(json.dumps(settled).encode())

@@ -39,8 +39,8 @@ _OLDEST = 130000
 _IDLE_TIMEOUT_SINCE = 140000
 _FILES = ("sslrootcert", "sslcert", "sslkey")
 _FIX = (
-    "install on that server what is named, give its user the rights that are named, or leave rehearsal_url_variable out for a server that is"
-    " started on this host; or do without (rehearsal: off)"
+    "install on that server what is named, give its user the rights that are named, or leave rehearsal_url_variable out for a server that"
+    " is started on this host; or do without (rehearsal: off)"
 )
 _ABOUT = """
 SELECT pg_postmaster_start_time()::text, pg_is_in_recovery(), current_user::text, rolsuper OR rolcreatedb, rolsuper OR rolcreaterole

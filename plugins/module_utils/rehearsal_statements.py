@@ -34,7 +34,7 @@ _WHERE = """
 SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements'"""
 # Older versions do not tell what functions run inside from what comes from outside.
 _STATEMENTS = """
-SELECT pg_get_userbyid(s.userid)::text, s.query, sum(s.calls)::bigint FROM {}.pg_stat_statements AS s
+SELECT pg_get_userbyid(s.userid)::text, s.query, sum(s.calls)::bigint, count(*) FROM {}.pg_stat_statements AS s
  WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND coalesce((to_jsonb(s) ->> 'toplevel')::boolean, true) GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1"""
 _NAMES = """
@@ -96,11 +96,12 @@ def read_asked(session: Connection, history: typing.Collection[str], roles: typi
     except DatabaseError as error:
         return Asked(why=f"pg_stat_statements cannot be read: {str(error).strip().splitlines()[0]}")
     names = {str(name) for (name,) in session.execute(_NAMES.encode(), [list(history)]).fetchall()}
-    counted = [Statement(str(role), str(text), int(calls)) for role, text, calls in rows if not roles or role in roles]
-    statements = [one for one in counted if _about(one.text, names)]
+    rows = [row for row in rows if not roles or row[0] in roles]
+    every = [Statement(str(role), str(text), int(calls)) for role, text, calls, _number in rows]
+    statements = [one for one in every if _about(one.text, names)]
     return Asked(
         tuple(statements[:_MOST]),
-        hidden=sum(one.text == _UNREADABLE for one in counted),
+        hidden=sum(int(number) for _role, text, _calls, number in rows if text == _UNREADABLE),
         left_out=max(0, len(statements) - _MOST),
     )
 
