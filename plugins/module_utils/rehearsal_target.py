@@ -67,7 +67,7 @@ SELECT r.rolname, s.setdatabase <> 0, split_part(one, '=', 1), substr(one, strpo
 _WHERE = """
 SELECT current_database(), session_user::text, current_setting('server_version_num')::int / 10000,
        (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()), to_regnamespace('public') IS NOT NULL,
-       pg_postmaster_start_time()::text, ARRAY(SELECT extname::text FROM pg_extension ORDER BY extname)"""
+       extract(epoch FROM pg_postmaster_start_time())::text, ARRAY(SELECT extname::text FROM pg_extension ORDER BY extname)"""
 _TABLES = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relname, c.relkind::text, greatest(c.reltuples, 0)::bigint,
        pg_total_relation_size(c.oid)
