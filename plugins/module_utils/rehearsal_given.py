@@ -39,11 +39,12 @@ _OLDEST = 130000
 _IDLE_TIMEOUT_SINCE = 140000
 _FILES = ("sslrootcert", "sslcert", "sslkey")
 _FIX = (
-    "install on that server what is named, make its user a superuser, or leave rehearsal_url_variable out for a server that is started on"
-    " this host; or do without (rehearsal: off)"
+    "install on that server what is named, make its user a superuser, or leave rehearsal_url_variable out for a server that is started"
+    " on this host; or do without (rehearsal: off)"
 )
 _ABOUT = """
-SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_is_in_recovery(), current_user::text, rolsuper OR rolcreatedb, rolsuper OR rolcreaterole
+SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_is_in_recovery(), current_user::text, rolsuper OR rolcreatedb,
+       rolsuper OR rolcreaterole
   FROM pg_roles WHERE rolname = current_user"""
 # A lock is seen from all databases, whichever of them the session that holds it is connected to.
 _KEY = "hashtextextended('baton.rehearsal:' || {}, 0)"
