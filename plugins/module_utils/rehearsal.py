@@ -17,7 +17,6 @@ import tempfile
 import time
 import typing
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError
@@ -41,42 +40,18 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Way
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Surroundings
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import Rehearsal
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import Room
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Programs
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import Target
 
-__all__ = ["Rehearsal", "not_made", "rehearse"]
+__all__ = ["not_made", "rehearse"]
 
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
 _FORMAT = "3"
 """Changes with what is kept, and with the rules."""
 _FILE = "rehearsal.json"
 _LEFT_OUT = frozenset({".git", "__pycache__"})
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """How to rehearse: what ``make`` makes a tool of, given variables that replace those of its environment, and where things are."""
-
-    make: typing.Callable[[typing.Mapping[str, str | None]], Tool]
-    project_dir: Path
-    state_dir: Path
-    variable: str
-    """Of the environment, that holds the URL of the database."""
-    identity: str = ""
-    """All else that decides what the tool does, as text."""
-    programs: str | None = None
-    tables: tuple[str, ...] = ()
-    """Further tables of the tool's own."""
-    keep: bool = True
-    precheck_timeout: float = 5.0
-    """Seconds that one question to the rows of the target may take."""
-    server_variable: str = ""
-    """Of the environment, that holds the URL of a server for rehearsals; empty for a server of its own on this host."""
-    same_server: bool = False
-    """Whether that may be the target's own server."""
-    statements_of: tuple[str, ...] = ()
-    """Roles whose statements are the app's; all of them when there are none."""
 
 
 def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -> Found:

@@ -24,7 +24,6 @@ __all__ = ["OURS", "Asked", "Statement", "read_asked", "refusals"]
 OURS = "/* baton.release */"
 """Marks statements of ours, which a rehearsal does not take for the app's."""
 _MOST = 2000
-_TIMEOUT = "5s"
 _GENERIC_PLAN_SINCE = 160000
 _UNREADABLE = "<insufficient privilege>"
 _VERBS = frozenset({"select", "insert", "update", "delete", "merge", "with", "values", "table"})
@@ -135,7 +134,7 @@ def refusals(own: Connection, statements: typing.Sequence[Statement]) -> dict[st
     for role, ones in by_role.items():
         found.update(_refusals_of(own, role, ones))
     if statements:
-        own.execute(b"SET search_path = ''; RESET statement_timeout; RESET plan_cache_mode")
+        _each(own, b"SET search_path = ''", b"RESET statement_timeout", b"RESET plan_cache_mode")
     return found
 
 
@@ -151,11 +150,16 @@ def _refusals_of(own: Connection, role: str, ones: typing.Sequence[Statement]) -
 
 def _become(own: Connection, role: str) -> None:
     path = own.execute(_PATH.encode(), [role]).fetchall()
-    own.execute(b"RESET search_path; SET plan_cache_mode = force_generic_plan")
-    own.execute(f"SET statement_timeout = '{_TIMEOUT}'".encode())
+    _each(own, b"RESET search_path", b"SET plan_cache_mode = force_generic_plan", b"SET statement_timeout = '5s'")
     if path:
         own.execute(b"SELECT set_config('search_path', %s, false)", [path[0][0]])
     own.execute(f"SET ROLE {identifier(role)}".encode())
+
+
+def _each(own: Connection, *statements: bytes) -> None:
+    # One by one: what comes often psycopg prepares, which the server refuses for several statements in one text.
+    for statement in statements:
+        own.execute(statement)
 
 
 def _refusal(own: Connection, text: str) -> str:

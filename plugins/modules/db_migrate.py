@@ -600,8 +600,7 @@ from ansible_collections.baton.release.plugins.module_utils.migrate_command impo
 from ansible_collections.baton.release.plugins.module_utils.migration_drivers import DRIVERS, OWN_OPTIONS, tool
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import ToolSettings
 from ansible_collections.baton.release.plugins.module_utils.migrations import Wanted, migrate
-from ansible_collections.baton.release.plugins.module_utils.rehearsal import Rehearsal
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_gate import REHEARSALS, Gate
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import REHEARSALS, Gate, Rehearsal
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     FILE,
     INSIDE,
