@@ -84,8 +84,9 @@ def test_a_shadow_on_a_given_server_shows_what_one_of_its_own_shows_and_is_gone_
     assert (own["server_kind"], own["cached"]) == ("throw-away", False)
     newer = f"rehearsed with PostgreSQL {own['server']}, the database is of version {told['server']}"
     assert own["server"] == told["server"] or any(line.startswith(newer) for line in own["report"])
-    for part in ("changes", "statements", "prechecks", "again"):
+    for part in ("changes", "statements", "down", "again"):
         assert told[part] == own[part]
+    assert [one["sql"] for one in told["prechecks"]] == [one["sql"] for one in own["prechecks"]]
     assert {one["tag"]: (one["takes"], one["scans"]) for one in told["statements"] if one["tag"] == "CREATE INDEX"} == {
         "CREATE INDEX": ({}, ["app.users"])
     }
