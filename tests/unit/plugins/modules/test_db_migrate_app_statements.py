@@ -16,11 +16,12 @@ from tests.unit.plugins.modules.migration_trees import DbmateTree
 if typing.TYPE_CHECKING:
     from pathlib import Path
 
+COMMENT = "/* the app */ "
 # What the app asks, and whether the migration below breaks it.
 ASKED = (
     ("SELECT name FROM users WHERE id = 1", True),
     ("SELECT u.mail, (SELECT count(*) FROM users) FROM users AS u WHERE u.id IN (1, 2)", False),
-    ("/* the app */ INSERT INTO users (name) VALUES ('a')", True),
+    (f"{COMMENT}INSERT INTO users (name) VALUES ('a')", True),
     ("WITH one AS (SELECT id FROM users) SELECT id FROM one LIMIT 1", False),
     ("UPDATE users SET mail = 'm' WHERE id = 1", False),
     ("INSERT INTO keyed (key, value) VALUES (1, 'v') ON CONFLICT (key) DO UPDATE SET value = excluded.value", True),
@@ -98,8 +99,9 @@ def test_what_the_app_asks_and_a_migration_breaks_is_named_and_refused(app: Dbma
     broken = [one for one in told["changes"] if one["kind"] == "statement"]
     assert {one["level"] for one in broken} == {"contract"}
     assert all("of app, run 1 times, works no longer: " in one["what"] for one in broken)
-    # The constants are parameters there, and lists of them are shortened by newer servers.
-    assert {one["name"][:22] for one in broken} == {" ".join(text.split())[:22] for text, breaks in ASKED if breaks}
+    # The constants are parameters there; newer servers leave out the comment before a statement.
+    told_of = {one["name"].removeprefix(COMMENT)[:20] for one in broken}
+    assert told_of == {text.removeprefix(COMMENT)[:20] for text, breaks in ASKED if breaks}
     assert {one["what"].rpartition(" ")[2] for one in broken} == {"(42703)", "(42P10)"}
     assert told["app_statements"] == {"tried": len(ASKED), "broken": 3, "untried": 0, "hidden": 0, "why": ""}
     assert f"statements of the running app: 3 of {len(ASKED)} work no longer" in told["report"]

@@ -108,7 +108,7 @@ def test_what_a_killed_rehearsal_has_left_the_next_one_drops_and_nothing_else(
     app.add(4, "SELECT pg_sleep(600)")
     process = app.start("host", state="rehearsed")
     asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"
-    until(lambda: given.query("postgres", asleep)[0][0])
+    until(lambda: given.query("postgres", asleep)[0][0], seconds=600)
     process.send_signal(signal.SIGKILL)
     process.wait()
     left = [one for one in there(given) if one.startswith(NAME)]
