@@ -21,7 +21,7 @@ COMMENT = "/* the app */ "
 ASKED = (
     ("SELECT name FROM users WHERE id = 1", True),
     ("SELECT u.mail, (SELECT count(*) FROM users) FROM users AS u WHERE u.id IN (1, 2)", False),
-    (f"{COMMENT}INSERT INTO users (name) VALUES ('a')", True),
+    (f"{COMMENT}INSERT INTO users (name) VALUES ('a')", True),  # noqa: S608 - a constant
     ("WITH one AS (SELECT id FROM users) SELECT id FROM one LIMIT 1", False),
     ("UPDATE users SET mail = 'm' WHERE id = 1", False),
     ("INSERT INTO keyed (key, value) VALUES (1, 'v') ON CONFLICT (key) DO UPDATE SET value = excluded.value", True),
