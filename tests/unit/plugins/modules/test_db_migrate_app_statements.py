@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.postgres import PostgresServer, older_programs, postgres_server
-from tests.unit.plugins.modules.db_migrate_called import Called, Result, Run
+from tests.unit.plugins.modules.db_migrate_called import Result, Run
 from tests.unit.plugins.modules.migration_trees import DbmateTree
 
 if typing.TYPE_CHECKING:
@@ -55,7 +55,7 @@ def watched(
 
 
 @pytest.fixture
-def app(tmp_path: Path, watched: PostgresServer, run_first: typing.Callable[[Called], None]) -> DbmateTree:
+def app(tmp_path: Path, watched: PostgresServer, capsys: pytest.CaptureFixture[str]) -> DbmateTree:
     """Return an app with its own schema, role and path, of which pg_stat_statements knows what it asks."""
     database = watched.create_database()
     made = DbmateTree(tmp_path, watched, database)
@@ -68,7 +68,7 @@ def app(tmp_path: Path, watched: PostgresServer, run_first: typing.Callable[[Cal
     made.params.update(shadow)
     own = made.env_file.read_text(encoding="utf-8")
     made.env_file.write_text(f'{own}\nSHADOW_URL="{watched.url()}"\n', encoding="utf-8")
-    run_first(made)
+    made.call(capsys)
     made.query("CREATE TABLE app.keyed (key int PRIMARY KEY, value text)")
     made.query("ALTER TABLE app.keyed OWNER TO owner")
     made.query("GRANT ALL ON ALL TABLES IN SCHEMA app TO app, reader")
@@ -76,11 +76,6 @@ def app(tmp_path: Path, watched: PostgresServer, run_first: typing.Callable[[Cal
     made.query("GRANT USAGE ON ALL SEQUENCES IN SCHEMA app TO app")
     ask(made, "app", *(text for text, _broken in ASKED), *BESIDES)
     return made
-
-
-@pytest.fixture
-def run_first(capsys: pytest.CaptureFixture[str]) -> typing.Callable[[Called], None]:
-    return lambda app: app.call(capsys) and None
 
 
 def ask(app: DbmateTree, role: str, *statements: str) -> None:
