@@ -74,8 +74,7 @@ class Project:
             program: text for its standard input.
             more: variables on top of the environment.
         """
-        options = f"{self._options(more)} -c default_transaction_read_only=on"
-        return self._run(argv, {**(more or {}), "PGOPTIONS": options}, _READ_TIMEOUT, program=program)
+        return self._run(argv, {**(more or {}), "PGOPTIONS": self.options_to_read(more)}, _READ_TIMEOUT, program=program)
 
     def change(
         self,
@@ -88,10 +87,7 @@ class Project:
 
         Together they have the time that the settings allow.
         """
-        options = self._options(more)
-        if session.server_version >= _CLIENT_CHECK_SINCE:
-            options += " -c client_connection_check_interval=1000"
-        variables = {**(more or {}), "PGOPTIONS": options}
+        variables = {**(more or {}), "PGOPTIONS": self.options_to_change(session, more)}
         until = time.monotonic() + self._settings.timeout
         ended = None
         for argv in commands:
@@ -102,6 +98,15 @@ class Project:
         if ended is None:
             raise AssertionError("a plan with steps has at least one command")
         return ended
+
+    def options_to_read(self, more: typing.Mapping[str, str] | None = None) -> str:
+        """Return the settings of the tool's own session, as in PGOPTIONS, in which the server refuses all writes."""
+        return f"{self._options(more)} -c default_transaction_read_only=on"
+
+    def options_to_change(self, session: LockSession, more: typing.Mapping[str, str] | None = None) -> str:
+        """Return the settings of the tool's own session, as in PGOPTIONS, while it changes something."""
+        checked = " -c client_connection_check_interval=1000" if session.server_version >= _CLIENT_CHECK_SINCE else ""
+        return self._options(more) + checked
 
     def _options(self, more: typing.Mapping[str, str] | None) -> str:
         """Return the options of the session: those that the address of the database brings along, then ours."""

@@ -46,7 +46,7 @@ options:
         With V(knex) it is the name of a file, with V(dbmate) the number that the name of a file begins with, with V(sqitch) the name of a
         change (followed by C(@) and the beginning of its id, for what was reworked since).
     type: str
-    choices: [alembic, command, dbmate, django, knex, sqitch]
+    choices: [alembic, command, dbmate, django, flyway, knex, liquibase, sqitch]
     default: alembic
   state:
     description:
@@ -101,6 +101,17 @@ options:
         Only for O(driver=knex).
       - One in TypeScript needs what loads it in O(environment), such as C(NODE_OPTIONS=--import tsx).
     type: str
+  liquibase_program:
+    description: Absolute path of Liquibase. By default C(liquibase) on the C(PATH) of this task. Only for O(driver=liquibase).
+    type: path
+  liquibase_changelog:
+    description:
+      - Path of the first file of the changelog in O(project_dir). By default what C(changelogFile) in its C(liquibase.properties) says.
+        Only for O(driver=liquibase).
+    type: str
+  flyway_program:
+    description: Absolute path of Flyway. By default C(flyway) on the C(PATH) of this task. Only for O(driver=flyway).
+    type: path
   dbmate_program:
     description: Absolute path of dbmate. By default C(dbmate) on the C(PATH) of this task. Only for O(driver=dbmate).
     type: path
@@ -570,6 +581,9 @@ RULES = {
     "django_database": VARIABLE,
     "knex_node": FILE,
     "knex_file": INSIDE,
+    "flyway_program": FILE,
+    "liquibase_changelog": INSIDE,
+    "liquibase_program": FILE,
     "dbmate_program": FILE,
     "dbmate_directory": INSIDE,
     "sqitch_program": FILE,
@@ -630,6 +644,9 @@ def main() -> None:
             "django_database": {"type": "str"},
             "knex_node": {"type": "path"},
             "knex_file": {"type": "str"},
+            "flyway_program": {"type": "path"},
+            "liquibase_changelog": {"type": "str"},
+            "liquibase_program": {"type": "path"},
             "dbmate_program": {"type": "path"},
             "dbmate_directory": {"type": "str"},
             "sqitch_program": {"type": "path"},
