@@ -170,9 +170,7 @@ def undo(connection: Connection) -> dict[str, typing.Any]:
 def run(connection: Connection, path: Path, version: int, kind: str) -> None:
     """Run a file and note it, in one transaction; a file that says so runs outside, and is noted when it fails too."""
     text = path.read_text(encoding="utf-8")
-    note = (
-        f"INSERT INTO {TABLE} SELECT coalesce(max(installed_rank), 0) + 1, %s, '', %s, %s, %s FROM {TABLE}"  # noqa: S608 - a constant
-    )
+    note = f"INSERT INTO {TABLE} SELECT coalesce(max(installed_rank), 0) + 1, %s, '', %s, %s, %s FROM {TABLE}"  # noqa: S608 - a constant
     if "executeInTransaction=false" in text:
         try:
             for statement in text.split(";"):

@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""The migration tools that apps bring along, installed once into ``.cache/tools``; Sqitch with the system."""
+"""The migration tools that apps bring along, installed once into ``.cache/tools``; Sqitch, Node.js and Java with the system."""
 
 from __future__ import annotations
 

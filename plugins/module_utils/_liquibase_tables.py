@@ -58,7 +58,9 @@ class Tables:
     def __init__(self, around: Surroundings, told: typing.Mapping[str, str]) -> None:
         """Work out what they are called from what the app tells Liquibase (see ``configured``)."""
         self._around = around
-        self._schema = told.get("liquibaseschemaname") or told.get("schemaname") or told.get("defaultschemaname") or None
+        self._schema = (
+            told.get("liquibaseschemaname") or told.get("schemaname") or told.get("defaultschemaname") or None
+        )
         self._log = told.get("databasechangelogtablename") or "databasechangelog"
         self._lock = told.get("databasechangeloglocktablename") or "databasechangeloglock"
 

@@ -91,7 +91,9 @@ class Flyway:
         Raises:
             BatonError: it cannot be read, or something is to be undone and this Flyway can undo nothing.
         """
-        ended = self._told(self._project.read(self._words("info"), more=self._variables(self._project.options_to_read())))
+        ended = self._told(
+            self._project.read(self._words("info"), more=self._variables(self._project.options_to_read()))
+        )
         told = _answer(ended.output)
         if ended.returncode != 0 or told is None:
             raise self._project.unreadable(ended)

@@ -94,16 +94,14 @@ class Liquibase:
         Raises:
             BatonError: the changelog or the database cannot be read, or a changeset was changed that must not be.
         """
+        self._ran = self._tables.ran()
         if not self._tree:
             self._tree = self._reader.tree()
-        self._ran = self._tables.ran()
         edited = changed(self._tree, self._ran)
         self._again = edited.intersection(self._reader.next_update(self._ran)) if edited else set()
         if self._down and not self._undone and self._ran:
             self._undone = self._reader.undone(self._ran)
-        revisions = in_line(
-            replace(described(one), down=self._undone.get(one.name, "yes")) for one in self._tree
-        )
+        revisions = in_line(replace(described(one), down=self._undone.get(one.name, "yes")) for one in self._tree)
         done = tuple(one.name for one in self._ran if one.name not in self._again)
         return Schema(done[-1:], tuple(one.revision for one in revisions[-1:]), revisions, done)
 
@@ -144,7 +142,9 @@ class Liquibase:
         if "check sum" in ended.output:
             return "put the changeset back to what it was when it was applied, and write a new one; what is named was edited since"
         if "RollbackImpossible" in ended.output:
-            return "write a rollback for the changeset, or choose a revision at or above it; what came after it is undone"
+            return (
+                "write a rollback for the changeset, or choose a revision at or above it; what came after it is undone"
+            )
         return None
 
     def _change(self, words: list[str], session: LockSession) -> Ended:

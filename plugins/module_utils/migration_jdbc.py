@@ -21,7 +21,13 @@ _PARAMETERS = {
     "PGCONNECT_TIMEOUT": "connectTimeout",
 }
 # Its words for which of several servers will do.
-_SERVERS = {"any": "any", "read-write": "primary", "primary": "primary", "standby": "secondary", "read-only": "secondary"}
+_SERVERS = {
+    "any": "any",
+    "read-write": "primary",
+    "primary": "primary",
+    "standby": "secondary",
+    "read-only": "secondary",
+}
 
 
 class Address(typing.NamedTuple):

@@ -74,7 +74,9 @@ class Project:
             program: text for its standard input.
             more: variables on top of the environment.
         """
-        return self._run(argv, {**(more or {}), "PGOPTIONS": self.options_to_read(more)}, _READ_TIMEOUT, program=program)
+        return self._run(
+            argv, {**(more or {}), "PGOPTIONS": self.options_to_read(more)}, _READ_TIMEOUT, program=program
+        )
 
     def change(
         self,

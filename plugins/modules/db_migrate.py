@@ -24,7 +24,7 @@ description:
     (the previous version does not survive it, or nobody can know).
   - The password of the database is never part of a command line, and is masked in every message.
 requirements:
-  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and with O(driver=dbmate) for all
+  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and for all with V(dbmate), V(flyway), V(liquibase) and V(sqitch)
 extends_documentation_fragment:
   - baton.release.attributes
   - baton.release.fence
@@ -39,12 +39,19 @@ attributes:
 options:
   driver:
     description:
-      - The app's migration tool, which the app brings along in its release tree (dbmate and Sqitch may be programs of the host).
+      - The app's migration tool, which the app brings along in its release tree (dbmate, Sqitch, Liquibase and Flyway may be programs of
+        the host).
       - V(alembic) and V(django) run under O(python), V(knex) under O(knex_node).
       - V(command) is for every other tool, by means of O(commands).
       - With V(django) a revision is C(app.name), and O(state=downgraded) undoes what was applied after it in any of the project's apps.
         With V(knex) it is the name of a file, with V(dbmate) the number that the name of a file begins with, with V(sqitch) the name of a
-        change (followed by C(@) and the beginning of its id, for what was reworked since).
+        change (followed by C(@) and the beginning of its id, for what was reworked since), with V(liquibase) C(file::id::author) of a
+        changeset, as Liquibase prints it, and with V(flyway) a version, or C(R__) and the description of a repeatable migration.
+      - V(flyway) was not run in our tests against the real tool. It follows what Flyway 9 to 12 document, tested with a program that answers
+        as they do. It takes O(state=downgraded) only where Flyway's info says that there is an undo, which not every edition has.
+      - To V(liquibase) and V(flyway) the database is given in their environment, from O(database_url_variable), with its password, and
+        before what their own files say of it. Whatever else they are to know, such as contexts or locations, is in these files or
+        in O(environment). Both need Java on the C(PATH) of this task, or C(JAVA_HOME).
     type: str
     choices: [alembic, command, dbmate, django, flyway, knex, liquibase, sqitch]
     default: alembic
@@ -224,7 +231,8 @@ options:
       - Also run migrations whose file says that they are C(contract). The version that served before will not survive them.
       - >-
         It says so with C(phase = "contract") at module level (V(alembic), V(django)), with C(exports.phase = "contract") (V(knex)),
-        with the line C(-- phase: contract) (V(dbmate); V(sqitch), in the script that deploys), or in what C(status) prints (V(command)).
+        with the line C(-- phase: contract) (V(dbmate), V(flyway); V(sqitch), in the script that deploys), with C(phase: contract) at the
+        beginning of a line of the changeset's comment (V(liquibase)), or in what C(status) prints (V(command)).
       - A file that says nothing is taken for C(expand), and reported with the phase V(unmarked).
     type: bool
     default: false
@@ -297,8 +305,12 @@ notes:
     cast. It is said of each that it is not checked.
   - A database at a revision that the tree does not know is ahead of it. With O(state=upgraded) that is reported in
     RV(ahead) and is no failure, with O(state=downgraded) it is refused.
-  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) and V(sqitch)
-    refuse, and V(alembic) cannot tell and does nothing.
+  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django), V(dbmate) and V(liquibase) do so, V(knex),
+    V(sqitch) and V(flyway) refuse, and V(alembic) cannot tell and does nothing.
+  - Liquibase has a lock of its own, a row that outlives a process which is killed. When the run that left it was one of this module, and it
+    is over, the next one releases it. What anybody else holds is left alone and named, and nothing is done.
+  - With Liquibase, a changeset that runs on each change counts as pending after one. What runs each time runs with the others, and is never
+    pending by itself. One that its precondition skips stays pending, which is reported as a failure.
 """
 
 EXAMPLES = r"""

@@ -355,7 +355,9 @@ class CommandTree(KnexTree):
         }
 
 
-TREES: dict[str, type[Tree]] = {one.driver: one for one in (DjangoTree, KnexTree, CommandTree, DbmateTree, FlywayTree, LiquibaseTree, SqitchTree)}
+TREES: dict[str, type[Tree]] = {
+    one.driver: one for one in (DjangoTree, KnexTree, CommandTree, DbmateTree, FlywayTree, LiquibaseTree, SqitchTree)
+}
 
 
 def names(migrations: list[dict[str, str]]) -> list[str]:
