@@ -27,7 +27,7 @@ FIELDS = "installed_rank int PRIMARY KEY, version text, description text, type t
 def main() -> int:
     """Do what the arguments say; return the exit code."""
     words = sys.argv[1:]
-    if words[-1:] != ["-outputType=json"] or any(Path(".").glob("flyway.*")):
+    if words[-1:] != ["-outputType=json"]:
         return refuse(f"unexpected arguments: {words}")
     try:
         with connect() as connection:
@@ -48,6 +48,8 @@ def refuse(message: str) -> int:
 def connect() -> Connection:
     """Go where the variables say, as a driver of Java would: without PGOPTIONS and the like."""
     address = urlsplit(os.environ["FLYWAY_URL"].removeprefix("jdbc:"))
+    if "@" in address.netloc or "password" in address.query:
+        raise ValueError("a password in an address, which is printed")
     given = {name: values[0] for name, values in parse_qs(address.query).items()}
     return psycopg.connect(
         host=address.hostname,
@@ -66,7 +68,7 @@ def command(connection: Connection, words: list[str]) -> dict[str, typing.Any]:
     """Run one command."""
     if words == ["info"]:
         return {"schemaVersion": None, "schemaName": "public", "migrations": rows(connection), "allSchemasEmpty": False}
-    if words[0] == "migrate" and len(words) <= 2:  # noqa: PLR2004 - it and its target
+    if words[0] == "migrate" and len(words) <= 2:
         target = int(words[1].removeprefix("-target=")) if words[1:] else sys.maxsize
         return migrate(connection, target)
     if words == ["undo"]:
@@ -116,9 +118,8 @@ def rows(connection: Connection) -> list[dict[str, typing.Any]]:
         unknown = "Future" if version > max(there, default=0) else "Missing"
         state = "Undone" if later and not undone else "Failed" if not success else "Success"
         lines.append(row(version, state if version in there or undone else unknown, there, back, undone=undone))
-    for version in sorted(set(there) - set(now)):
-        lines.append(row(version, "Ignored" if now and version < max(now) else "Pending", there, back))
-    return lines
+    waiting = sorted(set(there) - set(now))
+    return lines + [row(one, "Ignored" if now and one < max(now) else "Pending", there, back) for one in waiting]
 
 
 def row(

@@ -102,7 +102,7 @@ class Tables:
             if f"#{MARK} " not in holder:
                 raise BatonError(
                     found=f"Liquibase's own lock ({table}), held by {holder} since {since or 'unknown'}, and not by db_migrate:"
-                    " the app migrates by itself as it starts, or somebody runs Liquibase by hand, or was killed in it; nothing was changed",
+                    " the app migrates by itself as it starts, or somebody ran Liquibase by hand; nothing was changed",
                     expected="no lock of Liquibase's own while the lock of this module is held",
                     fix="run again when that has ended; if nothing of it runs any longer, run 'liquibase release-locks', and this again",
                 )

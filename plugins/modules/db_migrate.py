@@ -24,7 +24,8 @@ description:
     (the previous version does not survive it, or nobody can know).
   - The password of the database is never part of a command line, and is masked in every message.
 requirements:
-  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and for all with V(dbmate), V(flyway), V(liquibase) and V(sqitch)
+  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and for every O(state) with V(dbmate), V(flyway),
+    V(liquibase) and V(sqitch)
 extends_documentation_fragment:
   - baton.release.attributes
   - baton.release.fence
@@ -47,8 +48,8 @@ options:
         With V(knex) it is the name of a file, with V(dbmate) the number that the name of a file begins with, with V(sqitch) the name of a
         change (followed by C(@) and the beginning of its id, for what was reworked since), with V(liquibase) C(file::id::author) of a
         changeset, as Liquibase prints it, and with V(flyway) a version, or C(R__) and the description of a repeatable migration.
-      - V(flyway) was not run in our tests against the real tool. It follows what Flyway 9 to 12 document, tested with a program that answers
-        as they do. It takes O(state=downgraded) only where Flyway's info says that there is an undo, which not every edition has.
+      - V(flyway) was not run in our tests against the real tool. It follows what Flyway 9 to 12 document, tested with a program that
+        answers as they do. It takes O(state=downgraded) only where Flyway's info says that there is an undo, which not every edition has.
       - To V(liquibase) and V(flyway) the database is given in their environment, from O(database_url_variable), with its password, and
         before what their own files say of it. Whatever else they are to know, such as contexts or locations, is in these files or
         in O(environment). Both need Java on the C(PATH) of this task, or C(JAVA_HOME).

@@ -274,7 +274,7 @@ class LiquibaseTree(Tree):
         self.write_root()
 
 
-class FlywayTree(TreeOfStatements):
+class FlywayTree(Tree):
     """An app with the SQL files of Flyway, and what stands for Flyway."""
 
     driver = "flyway"
@@ -294,12 +294,10 @@ class FlywayTree(TreeOfStatements):
     def path(self, number: int) -> Path:
         return self.tree / "migrations" / f"V{number}__step.sql"
 
-    def text(self, up: str, down: str, phase: str, *, transaction: bool) -> str:
-        marked = f"-- phase: {phase}\n" if phase else ""
-        return marked + ("" if transaction else "-- executeInTransaction=false\n") + f"{up};\n"
-
     def add(self, number: int, up: str, down: str = "", *, phase: str = "", transaction: bool = True) -> None:
-        super().add(number, up, down, phase=phase, transaction=transaction)
+        marked = f"-- phase: {phase}\n" if phase else ""
+        how = "" if transaction else "-- executeInTransaction=false\n"
+        self.path(number).write_text(f"{marked}{how}{up};\n", encoding="utf-8")
         back = self.path(number).with_name(f"U{number}__step.sql")
         back.write_text(f"-- undo\n{down};\n", encoding="utf-8")
 
