@@ -15,6 +15,7 @@ import typing
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.files import read_text
+from ansible_collections.baton.release.plugins.module_utils.migration_project import JAVA_READ_TIMEOUT
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_project import Project
@@ -115,7 +116,7 @@ class Reader:
             "LIQUIBASE_OUTPUT_FILE": str(path.with_name("said")),
             "JAVA_OPTS": f"{_QUICK} {around.variables.get('JAVA_OPTS', '')}".strip(),
         }
-        return self._project.read([self._program, *words], more=more)
+        return self._project.read([self._program, *words], more=more, timeout=JAVA_READ_TIMEOUT)
 
     @contextlib.contextmanager
     def _file(self, ran: typing.Sequence[Changeset]) -> typing.Iterator[Path]:

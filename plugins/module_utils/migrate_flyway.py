@@ -20,6 +20,7 @@ from ansible_collections.baton.release.plugins.module_utils.files import read_te
 from ansible_collections.baton.release.plugins.module_utils.migration_jdbc import jdbc_address
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema, in_line
 from ansible_collections.baton.release.plugins.module_utils.migration_project import (
+    JAVA_READ_TIMEOUT,
     Project,
     require_program,
     require_tree,
@@ -91,9 +92,8 @@ class Flyway:
         Raises:
             BatonError: it cannot be read, or something is to be undone and this Flyway can undo nothing.
         """
-        ended = self._told(
-            self._project.read(self._words("info"), more=self._variables(self._project.options_to_read()))
-        )
+        more = self._variables(self._project.options_to_read())
+        ended = self._told(self._project.read(self._words("info"), more=more, timeout=JAVA_READ_TIMEOUT))
         told = _answer(ended.output)
         if ended.returncode != 0 or told is None:
             raise self._project.unreadable(ended)

@@ -18,9 +18,11 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, ToolSettings
 
-__all__ = ["Project", "require_program", "require_tree"]
+__all__ = ["JAVA_READ_TIMEOUT", "Project", "require_program", "require_tree"]
 
 _READ_TIMEOUT = 60.0  # seconds
+JAVA_READ_TIMEOUT = 240.0
+"""Seconds; on a host that has much else to do Java alone was seen to take a minute to start."""
 # Since PostgreSQL 14 a running statement can notice that its client is gone, and not run on beside the next attempt.
 _CLIENT_CHECK_SINCE = 140000
 _UNPACK = "unpack the app's artifact on this host first, or correct the option"
@@ -65,7 +67,12 @@ class Project:
         return answer
 
     def read(
-        self, argv: typing.Sequence[str], *, program: str = "", more: typing.Mapping[str, str] | None = None
+        self,
+        argv: typing.Sequence[str],
+        *,
+        program: str = "",
+        more: typing.Mapping[str, str] | None = None,
+        timeout: float = _READ_TIMEOUT,
     ) -> Ended:
         """Run ``argv``; the server itself refuses whatever it might want to write.
 
@@ -73,10 +80,9 @@ class Project:
             argv: the command.
             program: text for its standard input.
             more: variables on top of the environment.
+            timeout: seconds that it may take.
         """
-        return self._run(
-            argv, {**(more or {}), "PGOPTIONS": self.options_to_read(more)}, _READ_TIMEOUT, program=program
-        )
+        return self._run(argv, {**(more or {}), "PGOPTIONS": self.options_to_read(more)}, timeout, program=program)
 
     def change(
         self,
