@@ -21,7 +21,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_project import Project
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended
 
-__all__ = ["Changeset", "Reader", "named", "parse_listed", "parse_undone"]
+__all__ = ["IRREVERSIBLE", "Changeset", "Reader", "named", "parse_listed", "parse_undone"]
 
 _COLUMNS = (
     "ID", "AUTHOR", "FILENAME", "DATEEXECUTED", "ORDEREXECUTED", "EXECTYPE", "MD5SUM",
@@ -29,6 +29,8 @@ _COLUMNS = (
 )  # fmt: skip # a list of words
 _LISTED = re.compile(r" {5}(\S.*::.*::.*)")
 _UNDOING = "-- Rolling Back ChangeSet: "
+IRREVERSIBLE = re.compile(r"Rollback(Impossible|Failed)Exception")
+"""What Liquibase prints when it has no way to undo a changeset."""
 _ALL = 1_000_000
 # Java compiles as little as it can: to read a changelog takes a second less then.
 _QUICK = "-XX:TieredStopAtLevel=1"
@@ -99,7 +101,7 @@ class Reader:
             ended = self._ask(path, "rollback-count-sql", f"--count={_ALL}")
             found = parse_undone(_said(path))
             if ended.returncode != 0:
-                if not found or "RollbackImpossible" not in ended.output:
+                if not found or not IRREVERSIBLE.search(ended.output):
                     raise self._project.unreadable(ended)
                 found[next(reversed(found))] = "refuses"
             return found

@@ -13,7 +13,7 @@ import re
 import typing
 from dataclasses import replace
 
-from ansible_collections.baton.release.plugins.module_utils._liquibase_reader import Changeset, Reader
+from ansible_collections.baton.release.plugins.module_utils._liquibase_reader import IRREVERSIBLE, Changeset, Reader
 from ansible_collections.baton.release.plugins.module_utils._liquibase_tables import (
     APPLICATION,
     MARK,
@@ -38,11 +38,10 @@ if typing.TYPE_CHECKING:
 __all__ = ["Liquibase", "changed", "described"]
 
 _PHASE = re.compile(r"^[ \t]*phase:[ \t]*(\w*)[ \t]*[;,.]?[ \t]*", re.MULTILINE)
-# What it would do besides: ask a person, show who made it, tell its makers about it, wait five minutes for a lock that was free before.
+# What it would do besides: ask a person, show who made it, wait five minutes for a lock that was free before.
 _QUIET = {
     "LIQUIBASE_HEADLESS": "true",
     "LIQUIBASE_SHOW_BANNER": "false",
-    "LIQUIBASE_ANALYTICS_ENABLED": "false",
     "LIQUIBASE_CHANGELOG_LOCK_WAIT_TIME_IN_MINUTES": "1",
 }
 
@@ -141,7 +140,7 @@ class Liquibase:
             return "see that nobody runs Liquibase by hand, and that the app does not migrate by itself as it starts, and run again"
         if "check sum" in ended.output:
             return "put the changeset back to what it was when it was applied, and write a new one; what is named was edited since"
-        if "RollbackImpossible" in ended.output:
+        if IRREVERSIBLE.search(ended.output):
             return (
                 "write a rollback for the changeset, or choose a revision at or above it; what came after it is undone"
             )
