@@ -367,6 +367,16 @@ EXAMPLES = r"""
     state_dir: /var/lib/baton/shop
     token: "{{ lease.token }}"
 
+- name: Apply the changesets of an app that uses Liquibase
+  baton.release.db_migrate:
+    driver: liquibase
+    liquibase_program: /opt/liquibase/liquibase
+    liquibase_changelog: db/changelog.xml
+    project_dir: /srv/shop/releases/v1.3.0
+    env_files: [/etc/shop/secrets.env]
+    state_dir: /var/lib/baton/shop
+    token: "{{ lease.token }}"
+
 - name: Apply them with the app's own scripts
   baton.release.db_migrate:
     driver: command
