@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.baton.release.plugins.action.release_plan import make
 from ansible_collections.baton.release.plugins.action.release_settings import ROLES, specs_of
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.plan_migrate import MIGRATE_ACTIONS
 from ansible_collections.baton.release.plugins.module_utils.settings import Inventory, problems_in, refuse
 from ansible_collections.baton.release.plugins.module_utils.settings_run import Started, complaints_of_run
 from ansible_collections.baton.release.plugins.module_utils.settings_types import Unresolved
@@ -39,7 +40,10 @@ def test_release_plan(sandbox: Path) -> None:
         st.fixed_dictionaries(
             {},
             optional={
-                "action": st.sampled_from(["release", "rollback"]),
+                "action": st.sampled_from(["release", "rollback", "migrate"]),
+                "database": st.booleans(),
+                "migrate_action": st.sampled_from(MIGRATE_ACTIONS),
+                "revision": TEXTS,
                 "version": VERSIONS,
                 "sha256": TEXTS,
                 "app_name": TEXTS,

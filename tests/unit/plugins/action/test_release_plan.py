@@ -32,6 +32,10 @@ def arguments(**changes: Any) -> dict[str, Any]:
         "sha256": "a" * 64,
         "over_unverified": False,
         "past_contract": False,
+        "database": False,
+        "schema": {},
+        "migrate_action": "status",
+        "revision": "",
     }
     return {**known, **changes}
 

@@ -69,7 +69,7 @@ def only(answers: list[Found]) -> Found:
         (("CREATE OR REPLACE FUNCTION fine(x text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
           "ALTER TABLE users ADD CHECK (fine(mail))"), "also change public.fine(x text)"),
     ],
-)  # fmt: skip # a table
+)  # fmt: skip # one row for each case reads as a table
 def test_what_the_migrations_may_mend_is_not_decided(pair: Pair, statements: tuple[str, ...], doubt: str) -> None:
     one = only(pair.answers(*statements))
     assert (one["outcome"], doubt in one["doubt"]) == ("undecided", True), one
@@ -121,7 +121,7 @@ def test_rows_that_refer_to_a_table_that_is_made_now_may_find_what_they_refer_to
         (("CREATE TABLE parts_us PARTITION OF parts FOR VALUES IN ('us')",), "belong to that one"),
         (("ALTER DOMAIN code ADD CHECK (VALUE <> '')",), "columns of a domain"),
     ],
-)  # fmt: skip # a table
+)  # fmt: skip # one row for each case reads as a table
 def test_what_cannot_be_asked_is_said_to_be_unchecked(pair: Pair, statements: tuple[str, ...], why: str) -> None:
     answers = pair.answers(*statements)
     assert {one["outcome"] for one in answers if why in one["why"]} == {"unchecked"}, answers

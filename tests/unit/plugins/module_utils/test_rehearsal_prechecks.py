@@ -140,7 +140,7 @@ CASES: tuple[tuple[str, str | None, str | None, str], ...] = (
      """INSERT INTO "we"" ird; drop table" VALUES ('%s'';--')""", "check"),
     ("""ALTER TABLE "we"" ird; drop table" ADD FOREIGN KEY ("SELECT") REFERENCES users""", "SELECT 1", WEIRD, "foreign-key"),
     ("""ALTER TABLE "we"" ird; drop table" ALTER "co""l; --" TYPE int USING "co""l; --"::int""", "SELECT 1", WEIRD, "type"),
-)  # fmt: skip # a table
+)  # fmt: skip # one row for each case reads as a table
 
 
 TABLES = 'users, orders, pairs, "we"" ird; drop table", parts, family, child'
