@@ -79,7 +79,7 @@ def _flyway(settings: ToolSettings, options: Options) -> Tool:
 
 
 def _goes_down(options: Options) -> bool:
-    return options["state"] == "downgraded" or options["way"] == "down"
+    return bool(options["state"] == "downgraded" or options["way"] == "down")
 
 
 def _command(settings: ToolSettings, options: Options) -> Tool:

@@ -35,7 +35,6 @@ class Lock:
     def held_by(self, holder: str) -> None:
         self.query(f"INSERT INTO databasechangeloglock VALUES (1, true, '2026-01-02 03:04:05', '{holder}')")  # noqa: S608 - one of the two above
 
-    @property
     def row(self) -> tuple[typing.Any, ...]:
         return self.query("SELECT locked, lockedby FROM databasechangeloglock")[0]
 
@@ -49,14 +48,14 @@ def test_a_lock_of_ours_is_released(lock: Lock) -> None:
     lock.tables.free_lock()
     lock.held_by(OURS)
     lock.tables.free_lock()
-    assert lock.row == (False, None)
+    assert lock.row() == (False, None)
 
 
 def test_a_lock_of_somebody_else_is_left_alone(lock: Lock) -> None:
     lock.held_by(THEIRS)
     with pytest.raises(BatonError, match=r"held by app1 \(10.0.0.1\) since 2026-01-02 03:04:05"):
         lock.tables.free_lock()
-    assert lock.row == (True, THEIRS)
+    assert lock.row() == (True, THEIRS)
 
 
 def test_a_lock_of_ours_is_kept_while_its_session_is_at_work(
@@ -69,10 +68,10 @@ def test_a_lock_of_ours_is_kept_while_its_session_is_at_work(
         pytest.raises(BatonError, match="which is still at work"),
     ):
         lock.tables.free_lock()
-    assert lock.row == (True, OURS)
+    assert lock.row() == (True, OURS)
     monkeypatch.setattr(_liquibase_tables, "_ENDING", 30)
     lock.tables.free_lock()
-    assert lock.row == (False, None)
+    assert lock.row() == (False, None)
 
 
 def test_without_its_table_there_is_nothing_to_free(postgres: PostgresServer, database: str) -> None:

@@ -17,7 +17,7 @@ if typing.TYPE_CHECKING:
     from pathlib import Path
 
     from tests.postgres import PostgresServer
-    from tests.unit.plugins.modules.db_migrate_called import Run
+    from tests.unit.plugins.modules.db_migrate_called import Result, Run
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def app(tmp_path: Path, postgres: PostgresServer, database: str) -> FlywayTree:
 
 
 def test_an_edition_without_undo_goes_up_and_refuses_to_go_down(app: FlywayTree, run: Run) -> None:
-    without = {"environment": {"FAKE_FLYWAY_EDITION": "oss"}}
+    without: Result = {"environment": {"FAKE_FLYWAY_EDITION": "oss"}}
     assert run(**without)["changed"]
     for check in (False, True):
         refused = run(state="downgraded", revision="1", check=check, fails=True, **without)
