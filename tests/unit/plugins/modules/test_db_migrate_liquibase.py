@@ -129,7 +129,10 @@ def test_a_killed_run_leaves_a_lock_that_the_next_one_knows(app: LiquibaseTree, 
         until(lambda: not app.query(AT_THE_GATE) and not app.query(LOCK_SESSIONS))
     ((locked, holder),) = app.query(LOCK)
     assert (locked, "#baton.db_migrate (" in holder) == (True, True)
-    results = [finish(process, PATIENCE) for process in [app.start(f"host{number}") for number in (1, 2)]]
+    results = [
+        finish(process, PATIENCE)
+        for process in [app.start(f"host{number}", lock_timeout=PATIENCE) for number in (1, 2)]
+    ]
     assert [result.get("failed", False) for result in results] == [False] * 2, results
     assert sorted(result["changed"] for result in results) == [False, True]
     assert app.users() == 2
