@@ -34,7 +34,7 @@ _KEPT_BYTES = 8 << 20
 _TAIL_LINES = 20
 _TAIL_CHARACTERS = 4000
 _ERROR_LINE = re.compile(
-    r"(FAILED|[Ee]rror|[A-Za-z_][\w.]*(\.[A-Z]\w*|Error|Exception)|.*\bpsql:.+:\d+: (ERROR|FATAL)): "
+    r"(FAILED|[Ee]rror|[A-Za-z_][\w.]*(\.[A-Z]\w*|Error|Exception)|ERROR: Exception Primary Reason|.*\bpsql:.+:\d+: (ERROR|FATAL)): "
 )
 _STACK_LINE = re.compile(r"\s+at |\s*$")
 _GRACE = 5.0  # seconds between asking a tool to end and ending it

@@ -24,7 +24,8 @@ description:
     (the previous version does not survive it, or nobody can know).
   - The password of the database is never part of a command line, and is masked in every message.
 requirements:
-  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and with O(driver=dbmate) for all
+  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and for every O(state) with V(dbmate), V(flyway),
+    V(liquibase) and V(sqitch)
 extends_documentation_fragment:
   - baton.release.attributes
   - baton.release.fence
@@ -39,14 +40,21 @@ attributes:
 options:
   driver:
     description:
-      - The app's migration tool, which the app brings along in its release tree (dbmate and Sqitch may be programs of the host).
+      - The app's migration tool, which the app brings along in its release tree (dbmate, Sqitch, Liquibase and Flyway may be programs of
+        the host).
       - V(alembic) and V(django) run under O(python), V(knex) under O(knex_node).
       - V(command) is for every other tool, by means of O(commands).
       - With V(django) a revision is C(app.name), and O(state=downgraded) undoes what was applied after it in any of the project's apps.
         With V(knex) it is the name of a file, with V(dbmate) the number that the name of a file begins with, with V(sqitch) the name of a
-        change (followed by C(@) and the beginning of its id, for what was reworked since).
+        change (followed by C(@) and the beginning of its id, for what was reworked since), with V(liquibase) C(file::id::author) of a
+        changeset, as Liquibase prints it, and with V(flyway) a version, or C(R__) and the description of a repeatable migration.
+      - V(flyway) was not run in our tests against the real tool. It follows what Flyway 9 to 12 document, tested with a program that
+        answers as they do. It takes O(state=downgraded) only where Flyway's info says that there is an undo, which not every edition has.
+      - To V(liquibase) and V(flyway) the database is given in their environment, from O(database_url_variable), with its password, and
+        before what their own files say of it. Whatever else they are to know, such as contexts or locations, is in these files or
+        in O(environment). Both need Java on the C(PATH) of this task, or C(JAVA_HOME).
     type: str
-    choices: [alembic, command, dbmate, django, knex, sqitch]
+    choices: [alembic, command, dbmate, django, flyway, knex, liquibase, sqitch]
     default: alembic
   state:
     description:
@@ -101,6 +109,17 @@ options:
         Only for O(driver=knex).
       - One in TypeScript needs what loads it in O(environment), such as C(NODE_OPTIONS=--import tsx).
     type: str
+  liquibase_program:
+    description: Absolute path of Liquibase. By default C(liquibase) on the C(PATH) of this task. Only for O(driver=liquibase).
+    type: path
+  liquibase_changelog:
+    description:
+      - Path of the first file of the changelog in O(project_dir). By default what C(changelogFile) in its C(liquibase.properties) says.
+        Only for O(driver=liquibase).
+    type: str
+  flyway_program:
+    description: Absolute path of Flyway. By default C(flyway) on the C(PATH) of this task. Only for O(driver=flyway).
+    type: path
   dbmate_program:
     description: Absolute path of dbmate. By default C(dbmate) on the C(PATH) of this task. Only for O(driver=dbmate).
     type: path
@@ -217,7 +236,8 @@ options:
       - Also run migrations whose file says that they are C(contract). The version that served before will not survive them.
       - >-
         It says so with C(phase = "contract") at module level (V(alembic), V(django)), with C(exports.phase = "contract") (V(knex)),
-        with the line C(-- phase: contract) (V(dbmate); V(sqitch), in the script that deploys), or in what C(status) prints (V(command)).
+        with the line C(-- phase: contract) (V(dbmate), V(flyway); V(sqitch), in the script that deploys), with C(phase: contract) at the
+        beginning of a line of the changeset's comment (V(liquibase)), or in what C(status) prints (V(command)).
       - A file that says nothing is taken for C(expand), and reported with the phase V(unmarked).
     type: bool
     default: false
@@ -328,8 +348,12 @@ notes:
     cast. It is said of each that it is not checked.
   - A database at a revision that the tree does not know is ahead of it. With O(state=upgraded) that is reported in
     RV(ahead) and is no failure, with O(state=downgraded) it is refused.
-  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) and V(sqitch)
-    refuse, and V(alembic) cannot tell and does nothing.
+  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django), V(dbmate) and V(liquibase) do so, V(knex),
+    V(sqitch) and V(flyway) refuse, and V(alembic) cannot tell and does nothing.
+  - Liquibase has a lock of its own, a row that outlives a process which is killed. When the run that left it was one of this module, and it
+    is over, the next one releases it. What anybody else holds is left alone and named, and nothing is done.
+  - With Liquibase, a changeset that runs on each change counts as pending after one. What runs each time runs with the others, and is never
+    pending by itself. One that its precondition skips stays pending, which is reported as a failure.
 """
 
 EXAMPLES = r"""
@@ -389,6 +413,16 @@ EXAMPLES = r"""
   baton.release.db_migrate:
     driver: knex
     user: shop
+    project_dir: /srv/shop/releases/v1.3.0
+    env_files: [/etc/shop/secrets.env]
+    state_dir: /var/lib/baton/shop
+    token: "{{ lease.token }}"
+
+- name: Apply the changesets of an app that uses Liquibase
+  baton.release.db_migrate:
+    driver: liquibase
+    liquibase_program: /opt/liquibase/liquibase
+    liquibase_changelog: db/changelog.xml
     project_dir: /srv/shop/releases/v1.3.0
     env_files: [/etc/shop/secrets.env]
     state_dir: /var/lib/baton/shop
@@ -644,6 +678,9 @@ RULES = {
     "django_database": VARIABLE,
     "knex_node": FILE,
     "knex_file": INSIDE,
+    "flyway_program": FILE,
+    "liquibase_changelog": INSIDE,
+    "liquibase_program": FILE,
     "dbmate_program": FILE,
     "dbmate_directory": INSIDE,
     "sqitch_program": FILE,
@@ -709,6 +746,9 @@ def main() -> None:
             "django_database": {"type": "str"},
             "knex_node": {"type": "path"},
             "knex_file": {"type": "str"},
+            "flyway_program": {"type": "path"},
+            "liquibase_changelog": {"type": "str"},
+            "liquibase_program": {"type": "path"},
             "dbmate_program": {"type": "path"},
             "dbmate_directory": {"type": "str"},
             "sqitch_program": {"type": "path"},

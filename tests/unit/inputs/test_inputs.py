@@ -431,6 +431,7 @@ def test_db_migrate(sandbox: Path) -> None:
         "knex_file": TEXTS,
         "knex_node": paths(sandbox, "node"),
         "dbmate_directory": TEXTS,
+        "liquibase_changelog": TEXTS,
         "token": NUMBERS,
         "_ansible_check_mode": st.just(True),
     }
