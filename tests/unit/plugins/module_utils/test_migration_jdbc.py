@@ -27,7 +27,7 @@ TAIL = "options=-c%20lock_timeout%3D5s&ApplicationName=x%20y"
         ),
         ({"PGHOST": "h", "PGPORT": "6", "PGDATABASE": "d", "PGUSER": "u"}, "postgresql://", "h:6/d?", "u", None),
     ],
-)  # fmt: skip # a table
+)  # fmt: skip # one row for each case reads as a table
 def test_addresses(variables: dict[str, str], url: str, address: str, user: str, password: str | None) -> None:
     found = jdbc_address(variables, url, options="-c lock_timeout=5s", application_name="x y")
     assert found == (f"jdbc:postgresql://{address}{TAIL}", user, password)
