@@ -41,6 +41,8 @@ _LINE_COMMENT = re.compile(r"--[^\n]*")
 class Dbmate:
     """The app's dbmate: where its files and the database are, and the way up and down."""
 
+    remembers = False
+
     def __init__(self, settings: ToolSettings, *, program: str, directory: str) -> None:
         """Find what the app brought.
 

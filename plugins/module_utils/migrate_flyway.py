@@ -67,6 +67,8 @@ class Info:
 class Flyway:
     """The app's Flyway: where its migrations and the database are, and the way up and down."""
 
+    remembers = True
+
     def __init__(self, settings: ToolSettings, *, program: str, down: bool) -> None:
         """Find what the app brought.
 

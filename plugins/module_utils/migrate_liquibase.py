@@ -49,6 +49,8 @@ _QUIET = {
 class Liquibase:
     """The app's Liquibase: where its changelog and the database are, and the way up and down."""
 
+    remembers = True
+
     def __init__(self, settings: ToolSettings, *, program: str, changelog: str | None, down: bool) -> None:
         """Find what the app brought.
 

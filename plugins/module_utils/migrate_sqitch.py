@@ -57,6 +57,8 @@ class Change(typing.NamedTuple):
 class Sqitch:
     """The app's Sqitch: where its plan and the database are, and the way up and down."""
 
+    remembers = True
+
     def __init__(self, settings: ToolSettings, *, program: str, registry: str) -> None:
         """Find what the app brought.
 

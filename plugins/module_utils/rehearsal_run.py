@@ -180,6 +180,8 @@ def _other_start(way: Way, now: Schema, history: typing.Collection[str]) -> Bato
 
 
 def _run(tool: Tool, way: Way, session: LockSession) -> Ended:
+    if tool.remembers:
+        tool.schema()
     return tool.up(way, session) if way.up else tool.down(way, session)
 
 
