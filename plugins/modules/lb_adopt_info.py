@@ -172,6 +172,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baton.release.plugins.module_utils.adopt import CHECKS, MISSING, UNKNOWN, Wanted, as_text
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.rules import (
+    ADMIN,
+    APP_NAME,
+    BASE_URL,
+    FILE,
+    URL_PATH,
+    VALUE,
+    Rule,
+    refuse_unfit,
+)
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -197,11 +207,22 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "entry": {"type": "str", "default": ""},
     "command": {"type": "str"},
 }
+RULES = {
+    "app_name": APP_NAME,
+    "admin": ADMIN,
+    "url": BASE_URL,
+    "health_path": URL_PATH,
+    "files": Rule(
+        lambda files: all(FILE.holds(path) and VALUE.holds(content) for path, content in files.items()),
+        "for each file its absolute path, and its content as text",
+    ),
+}
 PATHS = ("state_dir", "config_path", "main_config")
 
 
 def run(params: dict[str, Any]) -> dict[str, Any]:
     """Look, and return the module's result."""
+    refuse_unfit(params, RULES)
     given = {name: Path(value) if name in PATHS else value for name, value in params.items() if name != "driver"}
     listen = {name: address for name, address in params["listen"].items() if address}
     command = params["command"] or params["driver"]
