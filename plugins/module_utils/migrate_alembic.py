@@ -27,6 +27,8 @@ __all__ = ["Alembic"]
 class Alembic:
     """The app's Alembic: where its tree and the database are, and the way up and down."""
 
+    remembers = False
+
     def __init__(self, settings: ToolSettings, *, python: str) -> None:
         """Find what the app brought.
 

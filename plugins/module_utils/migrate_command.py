@@ -44,6 +44,8 @@ class _Line:
 class Command:
     """The app's own commands: what they say of the tree and the database, and the way up and down."""
 
+    remembers = False
+
     def __init__(self, settings: ToolSettings, *, commands: typing.Mapping[str, typing.Sequence[str] | None]) -> None:
         """Find what the app brought.
 

@@ -15,7 +15,7 @@ import typing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from ansible_collections.baton.release.plugins.module_utils._psycopg import connect
+from ansible_collections.baton.release.plugins.module_utils._psycopg import connect, in_words
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema, in_line
@@ -40,6 +40,8 @@ _LINE_COMMENT = re.compile(r"--[^\n]*")
 
 class Dbmate:
     """The app's dbmate: where its files and the database are, and the way up and down."""
+
+    remembers = False
 
     def __init__(self, settings: ToolSettings, *, program: str, directory: str) -> None:
         """Find what the app brought.
@@ -115,7 +117,10 @@ class Dbmate:
         if "." not in table and paths:
             table = f"{paths[0].split(',')[0].strip()}.{table}"
         quoted = ".".join('"' + part.replace('"', '""') + '"' for part in table.split("."))
-        with connect(around.variables, around.url, application_name="baton.db_migrate reading") as session:
+        with (
+            in_words("to read the schema's revision from the database; nothing was changed"),
+            connect(around.variables, around.url, application_name="baton.db_migrate reading") as session,
+        ):
             session.execute(b"SET default_transaction_read_only = on")
             row = session.execute(b"SELECT to_regclass(%s) IS NOT NULL", [quoted]).fetchone()
             if row is None or not row[0]:

@@ -32,6 +32,8 @@ __all__ = ["Django"]
 class Django:
     """The app's Django: where its tree and the database are, and the way up and down."""
 
+    remembers = False
+
     def __init__(self, settings: ToolSettings, *, python: str, manage: str, alias: str) -> None:
         """Find what the app brought.
 

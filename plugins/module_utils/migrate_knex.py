@@ -34,6 +34,8 @@ _UNLOCK = "see that nobody runs knex by hand, then run 'knex migrate:unlock' in 
 class Knex:
     """The app's knex: where its tree and the database are, and the way up and down."""
 
+    remembers = True
+
     def __init__(self, settings: ToolSettings, *, node: str, knexfile: str | None) -> None:
         """Find what the app brought.
 

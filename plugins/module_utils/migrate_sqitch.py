@@ -15,7 +15,7 @@ import typing
 from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.baton.release.plugins.module_utils._psycopg import connect, libpq_environment
+from ansible_collections.baton.release.plugins.module_utils._psycopg import connect, in_words, libpq_environment
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import BASE, Revision, Schema, in_line
@@ -56,6 +56,8 @@ class Change(typing.NamedTuple):
 
 class Sqitch:
     """The app's Sqitch: where its plan and the database are, and the way up and down."""
+
+    remembers = True
 
     def __init__(self, settings: ToolSettings, *, program: str, registry: str) -> None:
         """Find what the app brought.
@@ -179,7 +181,10 @@ class Sqitch:
     def _applied(self) -> list[tuple[str, str]]:
         around = self.surroundings
         quoted = '"' + self._registry.replace('"', '""') + '".changes'
-        with connect(around.variables, around.url, application_name="baton.db_migrate reading") as session:
+        with (
+            in_words("to read the schema's revision from the database; nothing was changed"),
+            connect(around.variables, around.url, application_name="baton.db_migrate reading") as session,
+        ):
             session.execute(b"SET default_transaction_read_only = on")
             row = session.execute(b"SELECT to_regclass(%s) IS NOT NULL", [quoted]).fetchone()
             if row is None or not row[0]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.baton.release.plugins.module_utils import migration_log
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_lookout import look_out
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT
 
 if typing.TYPE_CHECKING:
@@ -18,6 +19,7 @@ if typing.TYPE_CHECKING:
 
     from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
+    from ansible_collections.baton.release.plugins.module_utils.migration_lookout import Blocker
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema, Way
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended
 
@@ -28,12 +30,22 @@ _LOCK_TIMEOUT = re.compile("lock timeout|LockNotAvailable|55P03")
 _LONGEST_PAUSE = 30.0  # seconds
 
 
+class _Gone(typing.NamedTuple):
+    """How the tool ended at last, after how many ``timeouts`` it was tried again, and who kept it waiting."""
+
+    ended: Ended
+    timeouts: int
+    blockers: list[Blocker]
+
+
 class Made(typing.NamedTuple):
     """What a change has brought: the schema ``after`` it, how often it waited for a table in vain, and indexes that are of no use."""
 
     after: Schema
     lock_timeouts: int
     invalid_indexes: list[str]
+    lock_kept: bool
+    """Whether the session that holds the lock was there until the end."""
 
 
 @dataclass(frozen=True)
@@ -47,40 +59,65 @@ class Change:
     state_dir: Path
     last: migration_log.Attempt | None
 
-    def make(self, *, token: int | None, retries: int) -> Made:
-        """Go the whole way and note it; ``retries`` is how often to try again what waited for a table in vain.
+    def make(self, *, token: int | None, retries: int, timeout: float) -> Made:
+        """Go the whole way and note it.
+
+        Args:
+            token: the lease under which this happens.
+            retries: how often to try again what waited for a table in vain.
+            timeout: seconds in which all of that is to be done; none is begun that would begin after them.
 
         Raises:
             BatonError: with the revision that was reached, when something was begun.
         """
         migration_log.begin(self.state_dir, str(self.way), self._noted(self.steps), token=token)
         try:
-            ended, timeouts = self._run(retries)
+            gone = self._run(retries, time.monotonic() + timeout)
         except BatonError:
             self._end(None, ())  # refused, and not begun
             raise
-        if ended.returncode != 0:
-            raise self._failure(ended)
+        if gone.ended.returncode != 0:
+            raise self._failure(gone)
         after, invalid = self.tool.schema(), self.session.invalid_indexes()
-        self._refuse_other_end(after, ended)
+        self._refuse_other_end(after, gone.ended)
         self._end(None, self.steps)
-        return Made(after, timeouts, invalid)
+        return Made(after, gone.timeouts, invalid, self.session.held())
 
-    def _run(self, retries: int) -> tuple[Ended, int]:
-        """Go the way; return how the tool ended, and how often what was left was tried again."""
-        way = self.way
-        for timeouts in range(retries + 1):
-            ended = self.tool.up(way, self.session) if way.up else self.tool.down(way, self.session)
-            if ended.returncode in (0, None) or not _LOCK_TIMEOUT.search(ended.output) or timeouts == retries:
+    def _run(self, retries: int, deadline: float) -> _Gone:
+        """Go the way, and what is left of it again where it has waited for a table in vain.
+
+        Raises:
+            BatonError: refused, and not begun.
+        """
+        useless = set(self.session.invalid_indexes())
+        gone = self._attempt(self.way)
+        for timeouts in range(retries):
+            pause = min(2**timeouts, _LONGEST_PAUSE)
+            # An index that was given up half-built is in the way of the next attempt, and only a person should remove it.
+            half_built = not useless.issuperset(self.session.invalid_indexes())
+            if not _waited_in_vain(gone.ended) or half_built or time.monotonic() + pause >= deadline:
                 break
             # In between the app gets its table.
-            time.sleep(min(2**timeouts, _LONGEST_PAUSE))
-            now = self.tool.schema()
-            left = way.left(now)
-            if not left:
+            time.sleep(pause)
+            if not self.session.held():
                 break
-            way = replace(way, before=now, steps=tuple(left))
-        return ended, timeouts
+            try:
+                now = self.tool.schema()
+                left = self.way.left(now)
+                if not left:
+                    break
+                again = self._attempt(replace(self.way, before=now, steps=tuple(left)))
+            except BatonError:
+                # Something is begun, so what is said is how that ended.
+                break
+            gone = again._replace(timeouts=timeouts + 1)
+        return gone
+
+    def _attempt(self, way: Way) -> _Gone:
+        around = self.tool.surroundings
+        with look_out(around.variables, around.url) as blockers:
+            ended = self.tool.up(way, self.session) if way.up else self.tool.down(way, self.session)
+        return _Gone(ended, 0, blockers if _waited_in_vain(ended) else [])
 
     def _refuse_other_end(self, after: Schema, ended: Ended) -> None:
         """Refuse to believe a tool that says it succeeded when the database says otherwise."""
@@ -101,8 +138,9 @@ class Change:
             **self.way.as_result(done),
         )
 
-    def _failure(self, ended: Ended) -> BatonError:
+    def _failure(self, gone: _Gone) -> BatonError:
         """Note what is done in spite of the failure, and return what to say of it."""
+        ended = gone.ended
         invalid = self.session.invalid_indexes()
         details: dict[str, typing.Any] = {"current_before": list(self.way.before.current), "output": ended.tail}
         try:
@@ -115,13 +153,19 @@ class Change:
             self._end(_how(ended), done)
             reached = f"the schema is at {now.at}, it was at {self.way.before.at}"
             details.update(current=list(now.current), **self.way.as_result(done))
-        earlier = f"; before, {self.last}" if self.last else ""
-        earlier += f"; invalid indexes: {', '.join(invalid)}" if invalid else ""
+        told = [reached]
+        told += [f"it was tried {gone.timeouts + 1} times"] if gone.timeouts else []
+        told += [str(one) for one in gone.blockers]
+        told += [] if self.session.held() else ["the session that held the migration lock has ended meanwhile"]
+        told += [f"before, {self.last}"] if self.last else []
+        told += [f"invalid indexes: {', '.join(invalid)}"] if invalid else []
         return BatonError(
-            found=f"the tool was to {self.way} and {_how(ended)}; {reached}{earlier}",
+            found=f"the tool was to {self.way} and {_how(ended)}; {'; '.join(told)}",
             expected="every migration to succeed",
-            fix=self.tool.advice(ended) or _advice(ended, self.last, invalid),
+            fix=self.tool.advice(ended) or _advice(gone, self.last, invalid),
             invalid_indexes=invalid,
+            blockers=[one.as_result() for one in gone.blockers],
+            lock_timeouts=gone.timeouts + _waited_in_vain(ended),
             **details,
             last_attempt=str(self.last or ""),
         )
@@ -157,18 +201,26 @@ def _how(ended: Ended) -> str:
     return f"ended with {ended.returncode}: {ended.headline}"
 
 
-def _advice(ended: Ended, last: migration_log.Attempt | None, invalid: list[str]) -> str:
+def _waited_in_vain(ended: Ended) -> bool:
+    return ended.returncode not in (0, None) and bool(_LOCK_TIMEOUT.search(ended.output))
+
+
+def _advice(gone: _Gone, last: migration_log.Attempt | None, invalid: list[str]) -> str:
+    ended = gone.ended
     if ended.returncode is None:
         return "raise timeout or make the migration smaller, and run again; what was not committed is rolled back"
-    if _LOCK_TIMEOUT.search(ended.output):
-        return "another session uses the table: run again at a quieter time, or raise ddl_lock_timeout"
+    if _waited_in_vain(ended):
+        pids = [one.pid for one in gone.blockers if one.pid]
+        ending = "".join(f", or end it (SELECT pg_terminate_backend({pid}))" for pid in pids[:1])
+        first = f"{_remove_index(invalid)}; " if invalid else ""
+        return (
+            f"{first}another session uses the table: run again when its transaction is over{ending}, at a quieter time,"
+            " or raise ddl_lock_timeout"
+        )
     if "statement timeout" in ended.output:
         return "make the migration smaller, or raise statement_timeout"
     if invalid:
-        return (
-            "CREATE INDEX CONCURRENTLY leaves an invalid index behind when it fails: run DROP INDEX CONCURRENTLY on it, correct what"
-            " the output says, such as doubled values, and run again"
-        )
+        return f"{_remove_index(invalid)}, correct what the output says, such as doubled values, and run again"
     if "already exists" in ended.output:
         which = "that attempt" if last else "an earlier attempt, or a person,"
         return (
@@ -178,4 +230,11 @@ def _advice(ended: Ended, last: migration_log.Attempt | None, invalid: list[str]
     return (
         "read output, correct the migration and run again; statements outside a transaction, such as"
         " CREATE INDEX CONCURRENTLY, may have left something behind"
+    )
+
+
+def _remove_index(invalid: list[str]) -> str:
+    return (
+        "CREATE INDEX CONCURRENTLY leaves an invalid index behind when it fails: run DROP INDEX CONCURRENTLY"
+        f" {', '.join(invalid)}"
     )

@@ -61,6 +61,27 @@ def _sqitch(settings: ToolSettings, options: Options) -> Tool:
     )
 
 
+def _liquibase(settings: ToolSettings, options: Options) -> Tool:
+    from ansible_collections.baton.release.plugins.module_utils.migrate_liquibase import Liquibase  # noqa: PLC0415 - see above
+
+    return Liquibase(
+        settings,
+        program=options["liquibase_program"] or "liquibase",
+        changelog=options["liquibase_changelog"],
+        down=_goes_down(options),
+    )
+
+
+def _flyway(settings: ToolSettings, options: Options) -> Tool:
+    from ansible_collections.baton.release.plugins.module_utils.migrate_flyway import Flyway  # noqa: PLC0415 - see above
+
+    return Flyway(settings, program=options["flyway_program"] or "flyway", down=_goes_down(options))
+
+
+def _goes_down(options: Options) -> bool:
+    return bool(options["state"] == "downgraded" or options["way"] == "down")
+
+
 def _command(settings: ToolSettings, options: Options) -> Tool:
     from ansible_collections.baton.release.plugins.module_utils.migrate_command import Command  # noqa: PLC0415 - see above
 
@@ -80,7 +101,9 @@ DRIVERS: dict[str, typing.Callable[[ToolSettings, Options], Tool]] = {
     "command": _command,
     "dbmate": _dbmate,
     "django": _django,
+    "flyway": _flyway,
     "knex": _knex,
+    "liquibase": _liquibase,
     "sqitch": _sqitch,
 }
 """For each driver what makes one from the options of ``db_migrate``."""
@@ -92,8 +115,11 @@ OWN_OPTIONS: dict[str, tuple[str, ...]] = {
     "dbmate_program": ("dbmate",),
     "django_database": ("django",),
     "django_manage": ("django",),
+    "flyway_program": ("flyway",),
     "knex_file": ("knex",),
     "knex_node": ("knex",),
+    "liquibase_changelog": ("liquibase",),
+    "liquibase_program": ("liquibase",),
     "sqitch_program": ("sqitch",),
     "sqitch_registry": ("sqitch",),
 }

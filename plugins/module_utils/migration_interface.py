@@ -19,6 +19,8 @@ class Tool(typing.Protocol):
 
     surroundings: Surroundings
     """The environment that the tool is run in."""
+    remembers: bool
+    """Whether ``up`` and ``down`` go by what ``schema`` has read just before, and not by the way alone."""
 
     def schema(self) -> Schema:
         """Return where the tree and the database are; writes nothing, not even what the tool's own status would write.

@@ -10,7 +10,7 @@ import socket
 import time
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils._psycopg import connect, told
+from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError, connect, in_words, told
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 if typing.TYPE_CHECKING:
@@ -47,7 +47,9 @@ class LockSession(typing.NamedTuple):
     fileno: int
     server_version: int
     invalid_indexes: typing.Callable[[], typing.List[str]]  # noqa: UP006 - a NamedTuple of Python 3.9 may be asked for its types
-    """Names the indexes of the database that are not valid."""
+    """Names the indexes of the database that are not valid, also when the session is lost; none when the database does not answer."""
+    held: typing.Callable[[], bool]
+    """Says whether the session is still there, and with it the lock."""
 
 
 @contextlib.contextmanager
@@ -67,17 +69,35 @@ def migration_lock(variables: typing.Mapping[str, str], url: str, *, wait: float
     """
     connection = connect(variables, url, application_name=f"baton.db_migrate {socket.gethostname()[:30]} {os.getpid()}")
     try:
-        if connection.info.server_version >= 140000:  # noqa: PLR2004 - the first server that ends idle sessions by itself
-            connection.execute("SET idle_session_timeout = 0")
-        _refuse_standby(connection)
-        _acquire(connection, wait)
+        with in_words("a session with the database to hold the migration lock; nothing was changed"):
+            if connection.info.server_version >= 140000:  # noqa: PLR2004 - the first server that ends idle sessions by itself
+                connection.execute("SET idle_session_timeout = 0")
+            _refuse_standby(connection)
+            _acquire(connection, wait)
         yield LockSession(
             connection.fileno(),
             connection.info.server_version,
-            lambda: told(connection, _INVALID),
+            lambda: _invalid_indexes(connection, variables, url),
+            lambda: _alive(connection),
         )
     finally:
         connection.close()
+
+
+def _invalid_indexes(connection: Connection, variables: typing.Mapping[str, str], url: str) -> list[str]:
+    found = told(connection, _INVALID)
+    if found or _alive(connection):
+        return found
+    with (
+        contextlib.suppress(BatonError, DatabaseError),
+        contextlib.closing(connect(variables, url, application_name="baton.db_migrate reading")) as another,
+    ):
+        return told(another, _INVALID)
+    return []
+
+
+def _alive(connection: Connection) -> bool:
+    return bool(told(connection, "SELECT 1"))
 
 
 def _refuse_standby(connection: Connection) -> None:

@@ -327,7 +327,7 @@ def refuse_irreversible(undone: typing.Sequence[Revision]) -> None:
     irreversible = [one.revision for one in undone if one.down == "refuses"]
     if irreversible:
         raise BatonError(
-            found=f"migrations whose downgrade raises: {', '.join(irreversible)}; nothing was changed",
+            found=f"migrations that cannot be undone: {', '.join(irreversible)}; nothing was changed",
             expected="a way down without them",
             fix=f"choose a revision at or above {irreversible[0]}, or restore a backup",
             undone=[one.as_undone() for one in undone],

@@ -18,9 +18,11 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, ToolSettings
 
-__all__ = ["Project", "require_program", "require_tree"]
+__all__ = ["JAVA_READ_TIMEOUT", "Project", "require_program", "require_tree"]
 
 _READ_TIMEOUT = 60.0  # seconds
+JAVA_READ_TIMEOUT = 240.0
+"""Seconds; on a host that has much else to do Java alone was seen to take a minute to start."""
 # Since PostgreSQL 14 a running statement can notice that its client is gone, and not run on beside the next attempt.
 _CLIENT_CHECK_SINCE = 140000
 _UNPACK = "unpack the app's artifact on this host first, or correct the option"
@@ -42,6 +44,7 @@ class Project:
             BatonError: an env file cannot be read.
         """
         self._settings, self._configuration, self._tool = settings, configuration, tool
+        self._until: float | None = None
         self.surroundings = surroundings(settings)
 
     def ask(self, argv: typing.Sequence[str], *, program: str) -> dict[str, typing.Any]:
@@ -65,7 +68,12 @@ class Project:
         return answer
 
     def read(
-        self, argv: typing.Sequence[str], *, program: str = "", more: typing.Mapping[str, str] | None = None
+        self,
+        argv: typing.Sequence[str],
+        *,
+        program: str = "",
+        more: typing.Mapping[str, str] | None = None,
+        timeout: float = _READ_TIMEOUT,
     ) -> Ended:
         """Run ``argv``; the server itself refuses whatever it might want to write.
 
@@ -73,9 +81,9 @@ class Project:
             argv: the command.
             program: text for its standard input.
             more: variables on top of the environment.
+            timeout: seconds that it may take.
         """
-        options = f"{self._options(more)} -c default_transaction_read_only=on"
-        return self._run(argv, {**(more or {}), "PGOPTIONS": options}, _READ_TIMEOUT, program=program)
+        return self._run(argv, {**(more or {}), "PGOPTIONS": self.options_to_read(more)}, timeout, program=program)
 
     def change(
         self,
@@ -86,22 +94,29 @@ class Project:
     ) -> Ended:
         """Run the commands one after the other while ``session`` holds the lock, up to the first that fails; return how it ended.
 
-        Together they have the time that the settings allow.
+        All commands of all calls together have the time that the settings allow, from the first one on.
         """
-        options = self._options(more)
-        if session.server_version >= _CLIENT_CHECK_SINCE:
-            options += " -c client_connection_check_interval=1000"
-        variables = {**(more or {}), "PGOPTIONS": options}
-        until = time.monotonic() + self._settings.timeout
+        variables = {**(more or {}), "PGOPTIONS": self.options_to_change(session, more)}
+        if self._until is None:
+            self._until = time.monotonic() + self._settings.timeout
         ended = None
         for argv in commands:
-            left = max(0.1, until - time.monotonic())
+            left = max(0.1, self._until - time.monotonic())
             ended = self._run(argv, variables, left, keep_open=(session.fileno,))
             if ended.returncode != 0:
                 return ended
         if ended is None:
             raise AssertionError("a plan with steps has at least one command")
         return ended
+
+    def options_to_read(self, more: typing.Mapping[str, str] | None = None) -> str:
+        """Return the settings of the tool's own session, as in PGOPTIONS, in which the server refuses all writes."""
+        return f"{self._options(more)} -c default_transaction_read_only=on"
+
+    def options_to_change(self, session: LockSession, more: typing.Mapping[str, str] | None = None) -> str:
+        """Return the settings of the tool's own session, as in PGOPTIONS, while it changes something."""
+        checked = " -c client_connection_check_interval=1000" if session.server_version >= _CLIENT_CHECK_SINCE else ""
+        return self._options(more) + checked
 
     def _options(self, more: typing.Mapping[str, str] | None) -> str:
         """Return the options of the session: those that the address of the database brings along, then ours."""

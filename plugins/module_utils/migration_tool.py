@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import tempfile
@@ -33,7 +34,7 @@ _KEPT_BYTES = 8 << 20
 _TAIL_LINES = 20
 _TAIL_CHARACTERS = 4000
 _ERROR_LINE = re.compile(
-    r"(FAILED|[Ee]rror|[A-Za-z_][\w.]*(\.[A-Z]\w*|Error|Exception)|.*\bpsql:.+:\d+: (ERROR|FATAL)): "
+    r"(FAILED|[Ee]rror|[A-Za-z_][\w.]*(\.[A-Z]\w*|Error|Exception)|ERROR: Exception Primary Reason|.*\bpsql:.+:\d+: (ERROR|FATAL)): "
 )
 _STACK_LINE = re.compile(r"\s+at |\s*$")
 _GRACE = 5.0  # seconds between asking a tool to end and ending it
@@ -66,17 +67,23 @@ class ToolSettings:
     statement_timeout: str = "0"
     user: str | None = None
     instead: typing.Mapping[str, str | None] = field(default_factory=dict)
+    rehearsal_url_variable: str = ""
+    """Holds the URL of the server for rehearsals, which the tool does not get to know."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The tool's environment, the database URL in it, the env files that are not there, what may not be shown, and its user."""
+    """The tool's environment, the database URL in it, the env files that are not there, what may not be shown, and its user.
+
+    ``rehearsal_url`` is that of the server for rehearsals, empty where there is none.
+    """
 
     variables: typing.Mapping[str, str]
     url: str
     missing_files: tuple[str, ...]
     secrets: frozenset[str]
     account: Account | None = None
+    rehearsal_url: str = ""
 
 
 class Ended(typing.NamedTuple):
@@ -119,6 +126,7 @@ def surroundings(settings: ToolSettings) -> Surroundings:
     own = os.environ if account is None else account.own_environment(os.environ)
     variables = {**own, **delivered, **settings.environment}
     variables.setdefault("PGOPTIONS", _limits(settings))
+    rehearsal_url = variables.pop(settings.rehearsal_url_variable, "")
     for name, value in settings.instead.items():
         variables.pop(name, None)
         if value is not None:
@@ -131,8 +139,8 @@ def surroundings(settings: ToolSettings) -> Surroundings:
             expected="the database's URL in one of env_files",
             fix="deliver the app's secrets before its migrations, or name the file that holds them in env_files",
         )
-    secrets = _secrets(url, delivered, settings.environment)
-    return Surroundings(variables, url, tuple(missing), secrets, account)
+    secrets = _secrets(url, delivered, settings.environment) | _secrets(rehearsal_url, {}, {})
+    return Surroundings(variables, url, tuple(missing), secrets, account, rehearsal_url)
 
 
 def _account(settings: ToolSettings) -> Account | None:
@@ -272,12 +280,30 @@ def _not_run(program: str, account: Account | None, error: OSError) -> BatonErro
 
 def _await(process: subprocess.Popen[bytes], timeout: float) -> int | None:
     try:
-        return process.wait(timeout)
+        return _wait(process, timeout)
     except subprocess.TimeoutExpired:
         return None
     finally:
         if process.poll() is None:
             _end(process)
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> int:
+    """Wait for a process; unlike ``Popen.wait`` with a timeout, which looks every 50 ms, this notices at once when it ends."""
+    if not hasattr(os, "pidfd_open"):
+        return process.wait(timeout)
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError:
+        return process.wait(timeout)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            raise subprocess.TimeoutExpired(process.args, timeout)
+    finally:
+        os.close(descriptor)
+    return process.wait()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,65 +1,57 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""The rehearsal of pending migrations: in a shadow of the target on a server of its own, with the app's tool as it is.
+"""The rehearsal of pending migrations: in a shadow of the target on another server, with the app's tool as it is.
 
-The target is only read: its schema, the tool's own tables and how large its tables are. What was found is kept with a digest of all that
-it depends on, so that the same rehearsal is not made twice. What the target's rows are to be asked follows from it and is kept with it; the
-answers are not, as rows come and go, so the target is asked each time.
+The target is only read: its schema, the tool's own tables, how large its tables are and what the app asks of it. What was found is kept
+with a digest of all that it depends on, so that the same rehearsal is not made twice. What the target's rows are to be asked follows from
+it and is kept with it; the answers are not, as rows come and go, so the target is asked each time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import tempfile
 import time
 import typing
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_json, write_json
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_findings import findings, sizes
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_given import given_room
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_run import ask
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_report import report
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import room_of_its_own
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_run import refuse_astray, there_and_back
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import find_programs, throw_away_server
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import make_shadow
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import (
+    CLIENT,
+    find_programs,
+    throw_away_server,
+)
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import leads_astray, make_shadow
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import dump_schema, read_target
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Way
+    from ansible_collections.baton.release.plugins.module_utils.migration_tool import Surroundings
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import Rehearsal
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import Room
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Programs
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import Target
 
-__all__ = ["Rehearsal", "not_made", "rehearse"]
+__all__ = ["not_made", "rehearse"]
 
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
-_FORMAT = "2"
+_FORMAT = "3"
 """Changes with what is kept, and with the rules."""
 _FILE = "rehearsal.json"
 _LEFT_OUT = frozenset({".git", "__pycache__"})
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """How to rehearse: what ``make`` makes a tool of, given variables that replace those of its environment, and where things are."""
-
-    make: typing.Callable[[typing.Mapping[str, str | None]], Tool]
-    project_dir: Path
-    state_dir: Path
-    variable: str
-    """Of the environment, that holds the URL of the database."""
-    identity: str = ""
-    """All else that decides what the tool does, as text."""
-    programs: str | None = None
-    tables: tuple[str, ...] = ()
-    """Further tables of the tool's own."""
-    keep: bool = True
-    precheck_timeout: float = 5.0
-    """Seconds that one question to the rows of the target may take."""
 
 
 def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -> Found:
@@ -76,8 +68,10 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
     """
     started = time.monotonic()
     around = tool.surroundings
-    target = read_target(around, how.tables)
-    programs = find_programs(how.programs, major=target.major)
+    if how.server_variable and not around.rehearsal_url:
+        raise _no_url(how, around)
+    target = read_target(around, how.tables, how.statements_of)
+    programs = find_programs(how.programs, major=target.major, **({"needed": CLIENT} if how.server_variable else {}))
     work = Path(tempfile.mkdtemp(prefix="baton-rehearsal-"))
     try:
         schema = dump_schema(around, programs, work)
@@ -85,7 +79,9 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
         shutil.rmtree(work, ignore_errors=True)
     digest = _digest(how, way, target, schema, programs)
     kept = read_json(how.state_dir / _FILE) or {}
-    cached = kept.get("digest") == digest
+    asked = [one.key for one in target.asked.statements]
+    # In check mode nothing new is tried, and what is new is no reason to know nothing.
+    cached = kept.get("digest") == digest and (only_kept or set(asked) <= set(kept.get("asked", ())))
     if cached:
         found: Found = kept["found"]
     elif only_kept:
@@ -93,7 +89,7 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
     else:
         found = _made(how, tool, way, target, schema=schema, programs=programs)
         if how.keep:
-            write_json(how.state_dir / _FILE, {"digest": digest, "found": found})
+            write_json(how.state_dir / _FILE, {"digest": digest, "found": found, "asked": asked})
     answers = ask(around, found["prechecks"], timeout=how.precheck_timeout)
     told = {**found, "tables": sizes(found, target.tables), "prechecks": answers}
     return {
@@ -108,11 +104,49 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
 
 def _made(how: Rehearsal, tool: Tool, way: Way, target: Target, *, schema: str, programs: Programs) -> Found:
     around = tool.surroundings
+    try:
+        with _room(how, around, target, programs) as room, ThreadPoolExecutor(1) as beside:
+            nowhere = leads_astray(room, url=around.url, variable=how.variable)
+            # A tool takes its time to start: meanwhile the shadow is made.
+            astray = beside.submit(refuse_astray, how.make, nowhere, how.variable)
+            shadow = make_shadow(room, target, schema, url=around.url, variable=how.variable)
+            astray.result()
+            history = list(target.history)
+            seen = there_and_back(how.make(shadow.instead), way, shadow, history, target.asked.statements)
+            return {
+                **findings(seen, way.steps, target.asked, up=way.up),
+                "way": "up" if way.up else "down",
+                "server": room.major,
+                "server_kind": room.kind,
+                "target": target.major,
+            }
+    except DatabaseError as error:
+        raise BatonError(
+            found=f"a server for the rehearsal that does not let it be made: {str(error).strip().splitlines()[0]}",
+            expected="a server that goes on, and a superuser on it, or a role that may make databases, roles and event triggers",
+            fix="give that server's user these rights, or leave rehearsal_url_variable out for a server that is started on this host"
+            if how.server_variable
+            else "read the log of this host for why a program of PostgreSQL ended; or do without (rehearsal: off)",
+        ) from error
+
+
+@contextlib.contextmanager
+def _room(how: Rehearsal, around: Surroundings, target: Target, programs: Programs) -> typing.Iterator[Room]:
+    if how.server_variable:
+        with given_room(around.rehearsal_url, target, same_server=how.same_server) as room:
+            yield room
+        return
     with throw_away_server(programs, around.account) as server:
-        shadow = make_shadow(server, target, schema, url=around.url, variable=how.variable)
-        refuse_astray(how.make, shadow, how.variable)
-        seen = there_and_back(how.make(shadow.instead), way, shadow, list(target.history))
-    return {**findings(seen, way.steps), "way": "up" if way.up else "down", "server": programs.major}
+        yield room_of_its_own(server, target)
+
+
+def _no_url(how: Rehearsal, around: Surroundings) -> BatonError:
+    absent = f"; these env files do not exist: {', '.join(around.missing_files)}" if around.missing_files else ""
+    return BatonError(
+        found=f"no {how.server_variable} in the environment{absent}",
+        expected="the URL of a server for rehearsals there, as rehearsal_url_variable says",
+        fix="deliver it with the app's secrets, or leave rehearsal_url_variable out; nothing was changed",
+    )
 
 
 def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Programs) -> str:
@@ -126,10 +160,12 @@ def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Pro
         [one.revision for one in way.steps],
         list(way.targets),
         schema,
-        programs.major,
+        f"a server in {how.server_variable}" if how.server_variable else programs.major,
         target.user,
-        list(target.statements),
+        list(target.roles),
+        list(target.members),
         list(target.settings),
+        list(how.statements_of),
         sorted((name, rows.decode(errors="replace")) for name, rows in target.history.items()),
     ]
     digest.update(json.dumps(settled).encode())

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing
 
@@ -128,8 +129,15 @@ SELECT oid, json_build_object('name', quote_ident(evtname), 'event', evtevent, '
        'function', evtfoid::regproc::text) FROM pg_event_trigger WHERE evtname @ours@""",
     "setting": """
 SELECT setdatabase || '.' || setrole, json_build_object('name', 'settings of ' || CASE setrole WHEN 0 THEN 'the database' ELSE
-       'the role ' || quote_ident(pg_get_userbyid(setrole)) END, 'settings', to_json(setconfig)) FROM pg_db_role_setting""",
+       'the role ' || quote_ident(pg_get_userbyid(setrole)) END, 'settings', to_json(setconfig)) FROM pg_db_role_setting
+ WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+   AND pg_get_userbyid(setrole) !~ '^baton_rehearsal_[0-9a-f]{16}$'""",
 }
+
+# One text for each kind: to take thousands of rows one by one costs more than to read the catalogs.
+_AS_TEXT = """
+SELECT concat('[', string_agg(concat('[', to_json(found.key::text), ',', found.facts, ']'), ','), ']') FROM ({}) AS found(key, facts)"""
+_READ: dict[str, bytes] = {kind: _AS_TEXT.format(_expanded(query)).encode() for kind, query in _QUERIES.items()}
 
 # What differs between two databases of the same shape, or is only for finding things again.
 _OF_ONE_DATABASE = frozenset({"storage", "last", "relation", "columns", "labels", "of"})
@@ -140,8 +148,9 @@ def read_catalog(connection: Connection, ignored: typing.Collection[str] = ()) -
     # With nothing on the path every name is told in full, whatever the path of the app is.
     connection.execute(b"SET search_path = ''")
     found: Catalog = {}
-    for kind, query in _QUERIES.items():
-        found[kind] = {str(key): facts for key, facts in connection.execute(_expanded(query).encode()).fetchall()}
+    for kind, query in _READ.items():
+        (text,) = connection.execute(query).fetchall()[0]
+        found[kind] = {str(key): facts for key, facts in json.loads(text)}
     unwanted = {key for key, facts in found["relation"].items() if facts["name"] in ignored}
     return {
         kind: {

@@ -8,7 +8,7 @@ import re
 import typing
 
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import difference
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import Change, Compared, worst
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT, Change, Compared, worst
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_rules_constraints import (
     constraint_changes,
     index_changes,
@@ -18,19 +18,23 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_rules_tabl
     column_changes,
     relation_changes,
 )
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import Asked
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import Event
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_run import Seen
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import Statement
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import Table
 
-__all__ = ["changes_seen", "findings"]
+__all__ = ["UNSEEN", "changes_seen", "findings"]
 
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
 _HARMLESS_LOCKS = ("AccessShareLock", "RowShareLock")
 _BY_DATA = "RowExclusiveLock"
 _STATEMENT = 300  # characters
+UNSEEN = "UNSEEN"
+"""The tag of what is written down where the triggers of a table are switched off: nobody knows what was changed."""
 _LOST = ("r", "p", "f", "m")
 # In the order of PostgreSQL: each conflicts with more than the one before.
 _MODES = (
@@ -45,8 +49,8 @@ _MODES = (
 )
 
 
-def changes_seen(seen: Seen) -> list[Change]:
-    """Return every change of the first way up with its level, the worst first."""
+def changes_seen(seen: Seen, asked: typing.Sequence[Statement] = ()) -> list[Change]:
+    """Return every change of the first way with its level, the worst first; ``asked`` are the app's statements."""
     compared = Compared(seen.before, seen.after, lambda check: check["name"] in seen.passing)
     found = [
         *relation_changes(compared),
@@ -55,15 +59,33 @@ def changes_seen(seen: Seen) -> list[Change]:
         *index_changes(compared),
         *other_changes(compared),
         *event_changes(compared, seen.events),
+        *_broken(seen, asked),
     ]
     order = {"contract": 0, "review": 1, "expand": 2}
     return sorted(found, key=lambda one: order[one.level])
 
 
-def findings(seen: Seen, steps: typing.Sequence[Revision]) -> Found:
-    """Return what a rehearsal of ``steps`` found, as it is shown and kept."""
+def _broken(seen: Seen, asked: typing.Sequence[Statement]) -> list[Change]:
+    return [
+        Change(
+            CONTRACT,
+            "statement",
+            " ".join(one.text.split())[:_STATEMENT],
+            f"of {one.role}, run {one.calls} times, works no longer: {seen.refused_after[one.key]}",
+        )
+        for one in asked
+        if one.key in seen.refused_after and one.key not in seen.refused_before
+    ]
+
+
+def findings(seen: Seen, steps: typing.Sequence[Revision], asked: Asked | None = None, *, up: bool = True) -> Found:
+    """Return what a rehearsal of ``steps``, which go ``up`` or down, found, as it is shown and kept.
+
+    ``asked`` is what the app asks of the database.
+    """
+    asked = asked or Asked()
     parts = _parts(seen.events, steps)
-    changes = changes_seen(seen)
+    changes = changes_seen(seen, asked.statements)
     return {
         "level": worst(one.level for one in changes),
         "changes": [
@@ -89,8 +111,15 @@ def findings(seen: Seen, steps: typing.Sequence[Revision]) -> Found:
             }
             for one in seen.prechecks
         ],
-        "down": _down(seen),
+        "down": {**_down(seen), "changes_data": _data_on_the_way_back(seen, steps, up=not up)},
         "again": _again(seen),
+        "app_statements": {
+            "tried": len(asked.statements) - len(seen.refused_before),
+            "broken": len(_broken(seen, asked.statements)),
+            "untried": len(seen.refused_before) + asked.left_out,
+            "hidden": asked.hidden,
+            "why": asked.why,
+        },
     }
 
 
@@ -156,7 +185,7 @@ def _revisions(change: Change, parts: list[_Part], steps: typing.Sequence[Revisi
 
 def _statement(event: Event, around: typing.Sequence[Event]) -> Found | None:
     """Return what a statement did to tables that were there, None when it did nothing to them."""
-    if event.tag == "UNSEEN":
+    if event.tag == UNSEEN:
         return None
     if event.kind == "data":
         kept = {table: modes for table, modes in _strongest(event.locks).items() if modes != _BY_DATA}
@@ -227,6 +256,26 @@ def _down(seen: Seen) -> Found:
     return {"reached": True, "why": "", "restores": not differences, "differences": differences, "loses": sorted(lost)}
 
 
+def _data_on_the_way_back(seen: Seen, steps: typing.Sequence[Revision], *, up: bool) -> list[Found]:
+    # On its way down a tool notes what it comes to, so there nobody can tell which migration did it.
+    parts = (
+        _parts(seen.back, steps[::-1])
+        if up
+        else [_Part(steps[0].revision if len(steps) == 1 else "", [*seen.back], set())]
+    )
+    return [
+        {
+            "tag": event.tag,
+            "tables": [one["name"] for one in event.objects],
+            "query": "" if event.tag == UNSEEN else " ".join(event.query.split())[:_STATEMENT],
+            "revision": revision,
+        }
+        for revision, events, _columns in parts
+        for event in events
+        if event.kind == "data"
+    ]
+
+
 def _again(seen: Seen) -> Found:
     if seen.after_again is None:
         why = seen.again or "the way down was not reached"
@@ -243,4 +292,5 @@ def sizes(found: Found, tables: typing.Mapping[str, Table]) -> dict[str, dict[st
         for fact in ("takes", "scans", "rewrites", "changes_data")
         for name in statement[fact]
     }
+    named.update(name for statement in found["down"]["changes_data"] for name in statement["tables"])
     return {name: tables[name]._asdict() for name in sorted(named) if name in tables}

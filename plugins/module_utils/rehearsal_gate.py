@@ -5,38 +5,22 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass, replace
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.rehearsal import not_made, rehearse
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT, REVIEW
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import OFF
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck import listed
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_run import FAILS
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
-    from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Way
-    from ansible_collections.baton.release.plugins.module_utils.rehearsal import Rehearsal
+    from ansible_collections.baton.release.plugins.module_utils.migration_plan import Way
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import Gate
 
-__all__ = ["REHEARSALS", "Gate", "failing_rows", "measured", "pass_gate"]
+__all__ = ["failing_rows", "pass_gate"]
 
-OFF, REPORT, REQUIRED = "off", "report", "required"
-REHEARSALS = (OFF, REPORT, REQUIRED)
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What a rehearsal decides: ``mode`` is one of ``REHEARSALS``, and ``how`` says how to rehearse."""
-
-    mode: str
-    how: Rehearsal
-    allow_review: bool = False
-
-    @property
-    def required(self) -> bool:
-        """Whether nothing passes that was not rehearsed."""
-        return self.mode == REQUIRED
 
 
 def pass_gate(gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_kept: bool = False) -> Found:
@@ -151,11 +135,3 @@ def _told(found: Found, level: str, marks: typing.Mapping[str, str]) -> list[str
         for one in found["changes"]
         if one["level"] == level
     ]
-
-
-def measured(steps: typing.Sequence[Revision], found: Found) -> tuple[Revision, ...]:
-    """Return ``steps`` with the phase contract where a rehearsal has measured that, whatever their files say."""
-    contract = {
-        revision for one in found.get("changes", ()) if one["level"] == CONTRACT for revision in one["revisions"]
-    }
-    return tuple(replace(one, phase=CONTRACT) if one.revision in contract else one for one in steps)

@@ -12,6 +12,8 @@ import typing
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError, connect
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck import MOST
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import SESSION
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import OURS
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils._psycopg import Connection
@@ -56,7 +58,7 @@ def ask(around: Surroundings, questions: typing.Sequence[Found], *, timeout: flo
     if not any(one["sql"] for one in questions):
         return [_unchecked(one, one["lacks"]) for one in questions]
     end = time.monotonic() + timeout * _ALTOGETHER
-    with connect(around.variables, around.url, application_name="baton.db_migrate rehearsal") as session:
+    with connect(around.variables, around.url, application_name=SESSION) as session:
         for statement in _SESSION:
             session.execute(statement.encode())
         session.execute(f"SET statement_timeout = {max(1, round(timeout * 1000))}".encode())
@@ -75,7 +77,8 @@ def _asked(session: Connection, one: Found, timeout: float, end: float) -> Found
 
 def _answer(session: Connection, one: Found, timeout: float) -> Found:
     try:
-        rows = int(session.execute(one["sql"].encode()).fetchall()[0][0])
+        question = one["sql"].replace("SELECT", f"SELECT {OURS}", 1)
+        rows = int(session.execute(question.encode()).fetchall()[0][0])
     except DatabaseError as error:
         state = str(getattr(error, "sqlstate", None) or "")
         if state[:2] in _BY_VALUE:

@@ -190,25 +190,30 @@ def install(connection: Connection, history: typing.Collection[str]) -> None:
     first, second = _TABLES.split(";\n")[:2]
     connection.execute(first.encode())
     connection.execute(second.encode(), [list(history)])
-    for (table,) in connection.execute(_DATA.encode()).fetchall():
-        for verb in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
-            _trigger(connection, table, verb, "FOR EACH STATEMENT", "changed")
-    for (table,) in connection.execute(_HISTORY.encode()).fetchall():
-        _trigger(connection, table, "INSERT OR UPDATE", "FOR EACH ROW", "noted")
+    triggers = [
+        _trigger(table, "INSERT OR UPDATE OR DELETE OR TRUNCATE", "FOR EACH STATEMENT", "changed")
+        for (table,) in connection.execute(_DATA.encode()).fetchall()
+    ]
+    triggers += [
+        _trigger(table, "INSERT OR UPDATE", "FOR EACH ROW", "noted")
+        for (table,) in connection.execute(_HISTORY.encode()).fetchall()
+    ]
+    if triggers:
+        connection.execute("; ".join(triggers).encode())
 
 
-def _trigger(connection: Connection, table: str, verb: str, each: str, function: str) -> None:
-    name = f"{OWN_SCHEMA}_{verb.lower().replace(' ', '_')}"
-    connection.execute(
-        f"CREATE TRIGGER {name} AFTER {verb} ON {table} {each} EXECUTE FUNCTION {OWN_SCHEMA}.{function}()".encode()
+def _trigger(table: str, verbs: str, each: str, function: str) -> str:
+    name = f"{OWN_SCHEMA}_{function}"
+    return (
+        f"CREATE TRIGGER {name} AFTER {verbs} ON {table} {each} EXECUTE FUNCTION {OWN_SCHEMA}.{function}();"
+        # Also while a tool has the server leave out triggers, as for a bulk load.
+        f" ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"
     )
-    # Also while a tool has the server leave out triggers, as for a bulk load.
-    connection.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}".encode())
 
 
-def arm(connection: Connection, *, on: bool) -> None:
-    """Begin to record, or end it."""
-    if on:
+def arm(connection: Connection, *, on: bool, count: bool = True) -> None:
+    """Begin to record, or end it; without ``count`` which tables are read is not to be known of this part."""
+    if on and count:
         _let_others_end(connection)
         connection.execute(_COUNTED.encode())
         connection.execute(_START.encode())

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing
 
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_findings import UNSEEN
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck import listed
 
 __all__ = ["report"]
@@ -20,8 +21,26 @@ def report(found: typing.Mapping[str, typing.Any]) -> list[str]:
     lines = [_change(one) for one in found["changes"]]
     lines += [_statement(one, found["tables"]) for one in found["statements"]]
     lines += [_rows(one) for one in found["prechecks"]]
+    lines += _server(found) + _app(found["app_statements"])
     there, back = ("up", "down") if found.get("way", "up") == "up" else ("down", "up")
-    return [*lines, *_back(found["down"], back), *_again(found["again"], there)]
+    lines += _back(found["down"], back)
+    lines += list(dict.fromkeys(_data(one, back, found["tables"]) for one in found["down"]["changes_data"]))
+    return [*lines, *_again(found["again"], there)]
+
+
+def _server(found: typing.Mapping[str, typing.Any]) -> list[str]:
+    server, target = found.get("server"), found.get("target")
+    if server == target:
+        return []
+    return [f"rehearsed with PostgreSQL {server}, the database is of version {target}: where these differ is not seen"]
+
+
+def _app(asked: typing.Mapping[str, typing.Any]) -> list[str]:
+    if not any(asked[name] for name in ("tried", "untried", "hidden")):
+        return []
+    also = f", {asked['untried']} could not be tried" if asked["untried"] else ""
+    also += f", {asked['hidden']} may not be read by the user that migrates" if asked["hidden"] else ""
+    return [f"statements of the running app: {asked['broken']} of {asked['tried']} work no longer{also}"]
 
 
 def _change(one: typing.Mapping[str, typing.Any]) -> str:
@@ -68,6 +87,17 @@ def _back(down: typing.Mapping[str, typing.Any], back: str) -> list[str]:
     if down["loses"]:
         lines.append(f"the way {back} loses what is in {', '.join(down['loses'])}")
     return lines
+
+
+def _data(
+    one: typing.Mapping[str, typing.Any], back: str, tables: typing.Mapping[str, typing.Mapping[str, int]]
+) -> str:
+    named = ", ".join(_sized(name, tables) for name in one["tables"])
+    tag = "nobody knows how, with its triggers disabled" if one["tag"] == UNSEEN else one["tag"]
+    how = ", ".join(told for told in (tag, one["revision"]) if told)
+    if back == "down":
+        return f"the way down changes data of {named} ({how})"
+    return f"the way up changed data of {named} ({how}), and the way down may not bring back what was there"
 
 
 def _again(again: typing.Mapping[str, typing.Any], there: str) -> list[str]:

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migration_lock import migration_lock
-from ansible_collections.baton.release.plugins.module_utils.migration_plan import BASE, Revision, Way
+from ansible_collections.baton.release.plugins.module_utils.migration_plan import BASE, Way
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import read_catalog
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import Compared
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_parts import read_parts
@@ -21,6 +23,7 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder i
     read_events,
     tables_read,
 )
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import refusals
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import HISTORY
 
 if typing.TYPE_CHECKING:
@@ -28,13 +31,17 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Schema
+    from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import Catalog, Facts
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck import Precheck
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_recorder import Event
-    from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import Shadow
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_shadow import Environment, Shadow
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import Statement
 
 __all__ = ["Seen", "passing_checks", "refuse_astray", "there_and_back"]
 
+Rows = typing.Dict[str, typing.Tuple[str, ...]]  # noqa: UP006 - Python 3.9 evaluates it
+"""Of each of the tool's own tables its rows, as text."""
 _LOCK_WAIT = 10.0  # seconds; nobody else is there
 
 
@@ -57,18 +64,21 @@ class Seen:
     again: str = ""
     prechecks: tuple[Precheck, ...] = ()
     """What the rows of the target are to be asked before the way is gone there."""
+    back: tuple[Event, ...] = ()
+    """What happened on the way back, as far as that went."""
+    refused_before: typing.Mapping[str, str] = field(default_factory=dict)
+    """Why the app's statements could not be planned before, by their key."""
+    refused_after: typing.Mapping[str, str] = field(default_factory=dict)
 
 
-def refuse_astray(
-    make: typing.Callable[[typing.Mapping[str, str | None]], Tool], shadow: Shadow, variable: str
-) -> None:
-    """Refuse a tool that finds a database although its environment leads nowhere: it would migrate that one instead of the shadow.
+def refuse_astray(make: typing.Callable[[Environment], Tool], astray: Environment, variable: str) -> None:
+    """Refuse a tool that finds a database although its environment leads astray: it would migrate that one instead of the shadow.
 
     Raises:
         BatonError: it is one.
     """
     try:
-        make(shadow.astray).schema()
+        make(astray).schema()
     except BatonError:
         return
     raise BatonError(
@@ -78,7 +88,9 @@ def refuse_astray(
     )
 
 
-def there_and_back(tool: Tool, way: Way, shadow: Shadow, history: typing.Collection[str]) -> Seen:
+def there_and_back(
+    tool: Tool, way: Way, shadow: Shadow, history: typing.Collection[str], asked: typing.Sequence[Statement] = ()
+) -> Seen:
     """Go ``way`` in the shadow, back, and once more.
 
     Args:
@@ -86,33 +98,55 @@ def there_and_back(tool: Tool, way: Way, shadow: Shadow, history: typing.Collect
         way: up or down, as planned for the target.
         shadow: with nothing done in it yet.
         history: the tool's own tables.
+        asked: what the app asks of the target.
 
     Raises:
         BatonError: the tool finds another state there than in the target, or fails on its way.
     """
     around = tool.surroundings
-    with shadow.connect() as own, migration_lock(around.variables, around.url, wait=_LOCK_WAIT) as session:
-        start = tool.schema()
-        _refuse_other_start(way, start, history)
+    with contextlib.ExitStack() as stack:
+        own = stack.enter_context(shadow.connect())
+        session = stack.enter_context(migration_lock(around.variables, around.url, wait=_LOCK_WAIT))
         install(own, history)
-        before = read_catalog(own, history)
+        before, at_start = read_catalog(own, history), _rows(own, history)
+        refused = refusals(own, asked)
         arm(own, on=True)
-        there = _go(tool, way, start, session)
+        ended = _run(tool, way, session)
         arm(own, on=False)
+        if ended.returncode != 0:
+            raise _failed_there(tool, way, ended, history)
+        # A tool takes most of the time to start: meanwhile the catalogs are read.
+        beside = stack.enter_context(ThreadPoolExecutor(1))
+        reading = beside.submit(tool.schema)
         own_history = _own_tables(own, history)
-        after = read_catalog(own, own_history)
+        after, at_end = read_catalog(own, own_history), _rows(own, own_history)
         events = tuple(read_events(own))
-        passing = passing_checks(own, before, after)
-        questions = tuple(prechecks(Compared(before, after), read_parts(own), events, tables_read(own)))
-        seen = Seen(before, after, events, passing, prechecks=questions)
-        back_at, reason = _back(tool, way, start, there, session)
+        passing, parts = passing_checks(own, before, after), read_parts(own)
+        there = reading.result()
+        _refuse_left(tool, way, there, ended)
+        if way.besides(there) or (way.before.applied() and {one: at_end.get(one) for one in at_start} == at_start):
+            raise _other_start(way, there, history)
+        questions = tuple(prechecks(Compared(before, after), parts, events, tables_read(own)))
+        seen = Seen(
+            before,
+            after,
+            events,
+            passing,
+            prechecks=questions,
+            refused_before=refused,
+            refused_after=refusals(own, asked),
+        )
+        rest = _InShadow(tool, session, own)
+        arm(own, on=True, count=False)
+        back_at, reason = rest.back(way, there, at_start)
+        arm(own, on=False)
+        seen = replace(seen, back=tuple(read_events(own)[len(events) :]))
         if back_at is None:
             return replace(seen, down=reason)
         after_down = read_catalog(own, own_history)
-        try:
-            _go(tool, way, back_at, session)
-        except BatonError as error:
-            return replace(seen, after_down=after_down, again=error.found)
+        reason = rest.again(replace(way, before=back_at), at_end)
+        if reason:
+            return replace(seen, after_down=after_down, again=reason)
         return replace(seen, after_down=after_down, after_again=read_catalog(own, own_history))
 
 
@@ -126,38 +160,43 @@ def _own_tables(own: Connection, history: typing.Collection[str]) -> set[str]:
     return {*history, *(str(row[0]) for row in rows)}
 
 
-def _refuse_other_start(way: Way, start: Schema, history: typing.Collection[str]) -> None:
-    same = set(start.current) == set(way.before.current)
-    steps = start.pending(way.targets) if way.up else start.above(way.targets[0])
-    if same and [one.revision for one in steps] == [one.revision for one in way.steps]:
-        return
-    raise BatonError(
-        found=f"a shadow in which the tool finds the schema at {', '.join(start.current) or BASE}, in the target it is at"
+def _failed_there(tool: Tool, way: Way, ended: Ended, history: typing.Collection[str]) -> BatonError:
+    """Return what to say of a tool that failed: it may not have found in the shadow what it had applied in the target."""
+    with contextlib.suppress(BatonError):
+        now = tool.schema()
+        found, applied = ({one.revision for one in each.applied()} for each in (now, way.before))
+        if way.up and not applied <= found:
+            return _other_start(way, now, history)
+    return _not_gone(tool, way, ended, _how(ended))
+
+
+def _other_start(way: Way, now: Schema, history: typing.Collection[str]) -> BatonError:
+    return BatonError(
+        found=f"a shadow in which the tool finds the schema at {', '.join(now.current) or BASE}, in the target it is at"
         f" {', '.join(way.before.current) or BASE}; the tool's own tables are held to be {', '.join(history) or 'none'}",
-        expected="the same in both",
+        expected="the tool to find the same in both before it began",
         fix="name the tables in which the tool keeps what it has applied in rehearsal_tables; nothing was changed",
     )
 
 
-def _go(tool: Tool, way: Way, start: Schema, session: LockSession) -> Schema:
-    """Go the way from ``start``, and return where that leads."""
-    here = replace(way, before=start)
-    ended = tool.up(here, session) if way.up else tool.down(here, session)
-    left: list[Revision] = []
-    if ended.returncode == 0:
-        reached = tool.schema()
-        left = here.left(reached)
-        if not left:
-            return reached
+def _run(tool: Tool, way: Way, session: LockSession) -> Ended:
+    if tool.remembers:
+        tool.schema()
+    return tool.up(way, session) if way.up else tool.down(way, session)
+
+
+def _how(ended: Ended) -> str:
+    return "did not end in time" if ended.returncode is None else f"ended with {ended.returncode}: {ended.headline}"
+
+
+def _refuse_left(tool: Tool, way: Way, reached: Schema, ended: Ended) -> None:
+    left = way.left(reached)
     if left:
-        how = f"left {', '.join(one.revision for one in left)} undone"
-    else:
-        how = (
-            f"ended with {ended.returncode}: {ended.headline}"
-            if ended.returncode is not None
-            else "did not end in time"
-        )
-    raise BatonError(
+        raise _not_gone(tool, way, ended, f"left {', '.join(one.revision for one in left)} undone")
+
+
+def _not_gone(tool: Tool, way: Way, ended: Ended, how: str) -> BatonError:
+    return BatonError(
         found=f"the tool was to {way} in a shadow of the target and {how}; the target was not touched",
         expected="every migration to succeed on an empty copy of the schema",
         fix=tool.advice(ended)
@@ -166,26 +205,56 @@ def _go(tool: Tool, way: Way, start: Schema, session: LockSession) -> Schema:
     )
 
 
-def _back(tool: Tool, way: Way, start: Schema, now: Schema, session: LockSession) -> tuple[Schema | None, str]:
-    """Go back to where it began; return where that leads, or None and why it was not possible."""
-    reason, back = _way_back(way, start, now)
-    if reason:
-        return None, reason
-    try:
-        ended = tool.up(back, session) if back.up else tool.down(back, session)
-        if ended.returncode != 0:
-            how = (
-                "did not end in time"
-                if ended.returncode is None
-                else f"ended with {ended.returncode}: {ended.headline}"
-            )
-            return None, f"the tool was to {back} and {how}"
-        reached = tool.schema()
-    except BatonError as error:
-        return None, error.found
-    left = back.left(reached)
-    undone = "stayed away" if back.up else "stayed applied"
-    return (None, f"{', '.join(one.revision for one in left)} {undone}") if left else (reached, "")
+def _rows(own: Connection, history: typing.Iterable[str]) -> Rows:
+    """Return what the tool's own tables hold: when that is the same, it finds the same state, and need not be started to say so."""
+    found: Rows = {}
+    for table in sorted(history):
+        if own.execute(b"SELECT to_regclass(%s) IS NULL", [table]).fetchall()[0][0]:
+            continue
+        rows = own.execute(f"SELECT one::text FROM {table} AS one ORDER BY 1".encode()).fetchall()  # noqa: S608 - from the catalog
+        found[table] = tuple(str(row[0]) for row in rows)
+    return found
+
+
+def _counts(rows: Rows) -> dict[str, int]:
+    return {table: len(lines) for table, lines in rows.items()}
+
+
+@dataclass(frozen=True)
+class _InShadow:
+    """The tool in the shadow, after the first way."""
+
+    tool: Tool
+    session: LockSession
+    own: Connection
+
+    def back(self, way: Way, now: Schema, at_start: Rows) -> tuple[Schema | None, str]:
+        """Go back to where ``way`` began; return where that leads, or None and why it was not possible."""
+        reason, back = _way_back(way, way.before, now)
+        if reason:
+            return None, reason
+        try:
+            ended = _run(self.tool, back, self.session)
+            if ended.returncode != 0:
+                return None, f"the tool was to {back} and {_how(ended)}"
+            reached = way.before if _rows(self.own, at_start) == at_start else self.tool.schema()
+        except BatonError as error:
+            return None, error.found
+        left = back.left(reached)
+        undone = "stayed away" if back.up else "stayed applied"
+        return (None, f"{', '.join(one.revision for one in left)} {undone}") if left else (reached, "")
+
+    def again(self, way: Way, at_end: Rows) -> str:
+        """Go the way for the second time, and return why that was not possible; nothing when it was."""
+        try:
+            ended = _run(self.tool, way, self.session)
+            if ended.returncode != 0:
+                return _not_gone(self.tool, way, ended, _how(ended)).found
+            if _counts(_rows(self.own, at_end)) != _counts(at_end):
+                _refuse_left(self.tool, way, self.tool.schema(), ended)
+        except BatonError as error:
+            return error.found
+        return ""
 
 
 def _way_back(way: Way, start: Schema, now: Schema) -> tuple[str, Way]:

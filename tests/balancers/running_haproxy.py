@@ -27,12 +27,12 @@ class RunningHAProxy(Running):
         """Write the configuration; nothing runs yet but the servers."""
         super().__init__(directory)
         self.master, self.stats = directory / "m.sock", directory / "s.sock"
-        self._command = command
+        self.command = command
         (self.state / "haproxy.map").write_text("shop none\n")
         self.configure()
 
-    def configure(self, **changes: typing.Any) -> None:
-        """Write the configuration as the role does, with some of its variables changed."""
+    def variables(self, **changes: typing.Any) -> dict[str, typing.Any]:
+        """Return the variables of the role's templates, with some of them changed."""
         variables: dict[str, typing.Any] = {
             "haproxy_app_name": "shop",
             "haproxy_listen": self.public,
@@ -54,14 +54,18 @@ class RunningHAProxy(Running):
             "groups": {"app": self.hosts},
             "haproxy_servers": self.servers,
         }
-        variables = {**variables, **changes}
+        return {**variables, **changes}
+
+    def configure(self, **changes: typing.Any) -> None:
+        """Write the configuration as the role does, with some of its variables changed."""
+        variables = self.variables(**changes)
         (self.directory / "haproxy.cfg").write_text(self.render(variables))
         variables["haproxy_hold_path"].write_text(self.render(variables, "haproxy/templates/hold.lua.j2"))
         variables["haproxy_page_path"].write_text(PAGE)
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        self.launch(self._command, "-W", "-S", str(self.master), "-f", str(self.directory / "haproxy.cfg"))
+        self.launch(self.command, "-W", "-S", str(self.master), "-f", str(self.directory / "haproxy.cfg"))
         self.eventually(lambda: self.stats.exists() and self.balancer().pools() is not None)
 
     def signal_reload(self) -> None:

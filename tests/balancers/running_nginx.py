@@ -36,11 +36,11 @@ class RunningNginx(Running):
         """Write the configuration; nothing runs yet but the servers."""
         super().__init__(directory)
         self.log = directory / "access.log"
-        self._command = command
+        self.command = command
         self.configure()
 
-    def configure(self, user: str = "", **changes: typing.Any) -> None:
-        """Write the configuration as the role does, with some of its variables changed; workers are ``user``, or who runs this."""
+    def variables(self, **changes: typing.Any) -> dict[str, typing.Any]:
+        """Return the variables of the role's templates, with some of them changed."""
         variables: dict[str, typing.Any] = {
             "nginx_app_name": "shop",
             "nginx_listen": self.public,
@@ -59,7 +59,11 @@ class RunningNginx(Running):
             "groups": {"app": self.hosts},
             "nginx_servers": self.servers,
         }
-        (self.directory / "shop.conf").write_text(self.render({**variables, **changes}))
+        return {**variables, **changes}
+
+    def configure(self, user: str = "", **changes: typing.Any) -> None:
+        """Write the configuration as the role does, with some of its variables changed; workers are ``user``, or who runs this."""
+        (self.directory / "shop.conf").write_text(self.render(self.variables(**changes)))
         (self.state / "nginx.page.html").write_text(PAGE)
         account = pwd.getpwnam(user) if user else pwd.getpwuid(os.geteuid())
         (self.directory / "nginx.conf").write_text(
@@ -77,7 +81,7 @@ class RunningNginx(Running):
 
     def run(self, config: Path) -> None:
         """Run with some configuration, and wait for its workers."""
-        self.launch(self._command, "-c", str(config))
+        self.launch(self.command, "-c", str(config))
         self.eventually(lambda: bool(self.workers()))
 
     def workers(self) -> set[int]:

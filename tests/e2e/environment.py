@@ -236,11 +236,17 @@ class Environment:
             path.unlink()
 
     def witness(
-        self, name: str, *, rate: float = 40, paths: Sequence[str] = ("/", "/products"), timeout: float = 5
+        self,
+        name: str,
+        *,
+        rate: float = 40,
+        paths: Sequence[str] = ("/", "/products"),
+        posts: Sequence[tuple[str, str]] = (),
+        timeout: float = 5,
     ) -> Witness:
         """Return a client that writes down every request; to be used as a context manager."""
         ledger = self.root / "ledgers" / f"{name}-{time.time_ns()}.jsonl"
-        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, paths=paths, timeout=timeout)
+        return Witness(self.url, ledger, seconds=WITNESS_SECONDS, rate=rate, paths=paths, posts=posts, timeout=timeout)
 
     def new_version(self, *, edits: dict[str, str] | None = None, like: str = "v1.1.0") -> str:
         """Make the artifact of a version that was never released, and return its name.

@@ -30,8 +30,10 @@ def ready(shop: Environment) -> str:
 def test_behind_the_page_a_rollback_goes_on_and_a_release_does_not(shop: Environment) -> None:
     before, version, live = str(shop.served()["version"]), shop.new_version(), shop.live()
     assert shop.release(version, watch_max_p95_ms=5000).code == 0
+    files = shop.snapshot()
     planned = shop.play("maintenance", "--check", maintenance=True)
-    assert (planned.code, planned.changed(), users_get(shop)) == (0, [], (200, ""))
+    assert (planned.code, shop.snapshot() == files, users_get(shop)) == (0, True, (200, ""))
+    assert "Open or close the door (lb1)" in planned.changed()
     assert shop.play("maintenance", maintenance=True, maintenance_retry_after=45).code == 0
     try:
         assert (users_get(shop), ready(shop)) == ((503, "45"), version)

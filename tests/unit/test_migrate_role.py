@@ -32,7 +32,15 @@ PLAY = [
         "hosts": "all",
         "gather_facts": False,
         "vars": {
-            "plan_made": {"plan": {"version": "v1", "target_slot": "blue"}},
+            "plan_made": {
+                "plan": {
+                    "action": "release",
+                    "mode": "blue_green",
+                    "version": "v1",
+                    "from_version": "",
+                    "target_slot": "blue",
+                }
+            },
             "app_name": "shop",
             "app_command": ["x"],
         },

@@ -21,6 +21,7 @@ from ansible_collections.baton.release.plugins.modules import (
     app_slot,
     db_migrate,
     health_wait,
+    lb_adopt_info,
     lb_switch,
     release_journal,
     release_lock,
@@ -305,6 +306,51 @@ def test_lb_switch(sandbox: Path) -> None:
     assert_seen("lb_switch")
 
 
+def test_lb_adopt_info(sandbox: Path) -> None:
+    (sandbox / "haproxy.cfg").write_text("global\n    daemon\nfrontend web\n    bind 127.0.0.1:1\n")
+    (sandbox / "nginx.conf").write_text("events {}\nhttp { server { listen 127.0.0.1:1; } }\n")
+    addresses = {"public": "127.0.0.1:1", "blue": "127.0.0.1:2", "green": "127.0.0.1:3", "admin": "127.0.0.1:4"}
+    good = {
+        "driver": "haproxy",
+        "app_name": "shop",
+        "state_dir": f"{sandbox}/state",
+        "admin": f"{sandbox}/no.sock",
+        "url": "http://127.0.0.1:1",
+        "listen": addresses,
+        "configuration": "frontend shop\n    bind 127.0.0.1:1\n    default_backend shop_blue\n",
+        "config_path": f"{sandbox}/haproxy.cfg",
+        "main_config": f"{sandbox}/nginx.conf",
+        "command": f"{sandbox}/no-program",
+    }
+    config = st.sampled_from(["server {", "}", "frontend shop\n  bind", "include *;", "\0", '"', "#", "backend\n" * 40])
+    bad = {
+        "driver": st.sampled_from(["nginx", "x"]),
+        "app_name": TEXTS,
+        "state_dir": paths(sandbox, "state"),
+        "admin": ADDRESSES,
+        "url": ADDRESSES,
+        "health_path": TEXTS,
+        "listen": st.fixed_dictionaries(dict.fromkeys(addresses, TEXTS | ADDRESSES))
+        | st.dictionaries(TEXTS, ANYTHING, max_size=2),
+        "configuration": TEXTS | config,
+        "config_path": paths(sandbox, "haproxy.cfg"),
+        "main_config": paths(sandbox, "nginx.conf"),
+        "files": st.dictionaries(paths(sandbox, "file"), TEXTS | ANYTHING, max_size=2),
+        "access_log": TEXTS | paths(sandbox, "access.log"),
+        "entry": TEXTS | config,
+        "command": paths(sandbox, "haproxy"),
+        "_ansible_check_mode": st.just(True),
+    }
+
+    @hostile("lb_adopt_info")
+    @given(spoiled(good, bad))
+    def run(arguments: dict[str, Any]) -> None:
+        call("lb_adopt_info", lb_adopt_info, arguments, may_start=str(sandbox))
+
+    run()
+    assert_seen("lb_adopt_info")
+
+
 @pytest.mark.usefixtures("sandbox")
 def test_health_wait() -> None:
     good = {
@@ -432,6 +478,7 @@ def test_db_migrate(sandbox: Path) -> None:
         "knex_file": TEXTS,
         "knex_node": paths(sandbox, "node"),
         "dbmate_directory": TEXTS,
+        "liquibase_changelog": TEXTS,
         "token": NUMBERS,
         "_ansible_check_mode": st.just(True),
     }

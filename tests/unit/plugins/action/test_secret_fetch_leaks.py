@@ -17,7 +17,7 @@ from ansible_collections.baton.release.plugins.module_utils import envfile
 
 COLLECTIONS = Path(__file__).parents[4] / "playbooks" / "collections"
 ANSIBLE_PLAYBOOK = (sys.executable, "-m", "ansible", "playbook")
-CANARY = "canary4f1d9a"
+CANARY = f"canary4f1d9a-{os.getpid()}-"  # each worker looks at the processes of the others too
 VALUE = f"{CANARY} \"q\" 'q' $HOME `id` {{{{ 7 * 7 }}}}\n\\second line "
 OTHER_VALUE = f"{CANARY}-of-the-file"
 

@@ -179,6 +179,6 @@ def test_a_phase_with_a_typing_error_is_never_taken_for_expand(phase: str) -> No
 
 
 def test_a_way_down_that_is_known_to_end_half_way_is_not_begun() -> None:
-    with pytest.raises(BatonError, match="downgrade raises: c"):
+    with pytest.raises(BatonError, match="cannot be undone: c"):
         refuse_irreversible([Revision("d", down="empty"), Revision("c", down="refuses")])
     refuse_irreversible([Revision("d", down="empty"), Revision("c")])

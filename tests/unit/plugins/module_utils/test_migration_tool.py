@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ def test_later_env_files_win_and_the_environment_option_wins_over_them(tmp_path:
     assert around.url == URL
     assert around.missing_files == (str(tmp_path / "none"),)
     assert around.variables["PGOPTIONS"] == "-c lock_timeout=5s"
+
+
+def test_the_tool_does_not_get_to_know_the_server_for_rehearsals() -> None:
+    there = {"DATABASE_URL": URL, "REHEARSAL_URL": "postgresql://super:very%2Fsecret@127.0.0.1/postgres"}
+    around = surroundings(replace(settings(environment=there), rehearsal_url_variable="REHEARSAL_URL"))
+    assert around.rehearsal_url == there["REHEARSAL_URL"]
+    assert "REHEARSAL_URL" not in around.variables
+    assert mask("very%2Fsecret and very/secret", around.secrets) == "******** and ********"
+    assert "REHEARSAL_URL" in surroundings(settings(environment=there)).variables
 
 
 def test_the_apps_own_pgoptions_are_left_alone() -> None:

@@ -99,9 +99,9 @@ class Called:
         return process
 
 
-def finish(process: subprocess.Popen[str]) -> Result:
+def finish(process: subprocess.Popen[str], seconds: float = 120) -> Result:
     """Wait for a module that was started, and return its result."""
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=seconds)
     result: Result = json.loads(output)
     return result
 

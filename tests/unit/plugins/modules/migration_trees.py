@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import abc
 import json
+import sys
 import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import migration_tools
+from tests import fake_flyway, migration_tools
 from tests.unit.plugins.modules.db_migrate_called import Called, Result
 
 if typing.TYPE_CHECKING:
@@ -238,6 +239,69 @@ class SqitchTree(Tree):
         (self.tree / "sqitch.plan").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
 
 
+class LiquibaseTree(Tree):
+    """An app with a changelog of Liquibase that includes a file of SQL for each changeset."""
+
+    driver = "liquibase"
+
+    def make(self) -> None:
+        (self.tree / "db").mkdir()
+        self.write_root()
+
+    def write_root(self) -> None:
+        """Write the file that includes the others in their order."""
+        lines = [f"  - include: {{file: {path.relative_to(self.tree)}}}" for path in sorted(self.tree.glob("db/*.sql"))]
+        (self.tree / "changelog.yaml").write_text("\n".join(["databaseChangeLog:", *lines, ""]), encoding="utf-8")
+
+    def options(self) -> Result:
+        return {"liquibase_program": str(migration_tools.liquibase()), "liquibase_changelog": "changelog.yaml"}
+
+    def revision(self, number: int) -> str:
+        return f"db/{number:04}.sql::step::ann"
+
+    def path(self, number: int) -> Path:
+        return self.tree / "db" / f"{number:04}.sql"
+
+    def add(self, number: int, up: str, down: str = "", *, phase: str = "", transaction: bool = True) -> None:
+        how = "" if transaction else " runInTransaction:false"
+        marked = f"--comment: phase: {phase}\n" if phase else ""
+        text = f"--liquibase formatted sql\n--changeset ann:step{how}\n{marked}{up};\n--rollback {down or 'empty'}\n"
+        self.path(number).write_text(text, encoding="utf-8")
+        self.write_root()
+
+    def remove(self, number: int) -> None:
+        super().remove(number)
+        self.write_root()
+
+
+class FlywayTree(Tree):
+    """An app with the SQL files of Flyway, and what stands for Flyway."""
+
+    driver = "flyway"
+
+    def make(self) -> None:
+        (self.tree / "migrations").mkdir()
+
+    def options(self) -> Result:
+        program = self.root / "flyway"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {fake_flyway.__file__} "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+        return {"flyway_program": str(program)}
+
+    def revision(self, number: int) -> str:
+        return str(number)
+
+    def path(self, number: int) -> Path:
+        return self.tree / "migrations" / f"V{number}__step.sql"
+
+    def add(self, number: int, up: str, down: str = "", *, phase: str = "", transaction: bool = True) -> None:
+        marked = f"-- phase: {phase}\n" if phase else ""
+        how = "" if transaction else "-- executeInTransaction=false\n"
+        self.path(number).write_text(f"{marked}{how}{up};\n", encoding="utf-8")
+        back = self.path(number).with_name(f"U{number}__step.sql")
+        back.write_text(f"-- undo\n{down};\n", encoding="utf-8")
+
+
 STATUS_JS = """
 const fs = require("fs"), path = require("path");
 const knex = require("knex")(require("./knexfile.js"));
@@ -289,7 +353,9 @@ class CommandTree(KnexTree):
         }
 
 
-TREES: dict[str, type[Tree]] = {one.driver: one for one in (DjangoTree, KnexTree, CommandTree, DbmateTree, SqitchTree)}
+TREES: dict[str, type[Tree]] = {
+    one.driver: one for one in (DjangoTree, KnexTree, CommandTree, DbmateTree, FlywayTree, LiquibaseTree, SqitchTree)
+}
 
 
 def names(migrations: list[dict[str, str]]) -> list[str]:

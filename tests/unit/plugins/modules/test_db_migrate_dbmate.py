@@ -9,7 +9,7 @@ import typing
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import _psycopg
 
-from tests.unit.plugins.modules.db_migrate_called import Result, Run
+from tests.unit.plugins.modules.db_migrate_called import Result, Run, finish
 from tests.unit.plugins.modules.migration_trees import DbmateTree, names
 
 if typing.TYPE_CHECKING:
@@ -67,3 +67,13 @@ def test_what_is_missing_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert run(check=True, dbmate_directory="nosuch")["known"] is False
     monkeypatch.setattr(_psycopg, "_MISSING", "No module named 'psycopg'")
     assert "python3-psycopg" in run(state="gathered", fails=True)["msg"]
+
+
+@pytest.mark.slow
+def test_of_twenty_at_once_one_migrates(app: DbmateTree) -> None:
+    """dbmate itself has no lock unless it is asked for one; all of them would begin with the first migration."""
+    results = [finish(one) for one in [app.start(f"host{number}", lock_timeout=600) for number in range(20)]]
+    assert [result.get("failed", False) for result in results] == [False] * 20
+    assert sorted(result["changed"] for result in results) == [False] * 19 + [True]
+    assert all(result["current"] == ["0003"] for result in results)
+    assert app.users() == 1

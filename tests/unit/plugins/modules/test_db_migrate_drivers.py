@@ -1,6 +1,9 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""What holds for every driver, with the real tools in a real PostgreSQL: Django, knex, dbmate, Sqitch, and commands of an app."""
+"""What holds for every driver, with the real tools in a real PostgreSQL: Django, knex, dbmate, Sqitch, and commands of an app.
+
+In place of Flyway, which no test here can have, runs ``tests/fake_flyway.py``. Liquibase has tests of its own.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ SLOW_DJANGO = pytest.param("django", marks=pytest.mark.slow)
 SLOW_KNEX = pytest.param("knex", marks=pytest.mark.slow)
 
 
-@pytest.fixture(params=[SLOW, *sorted(set(TREES) - {"command"})])
+# Java starts in two seconds: what holds for all is in a few tests of its own for Liquibase.
+@pytest.fixture(params=[SLOW, *sorted(set(TREES) - {"command", "liquibase"})])
 def app(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer, database: str) -> Tree:
     return TREES[request.param](tmp_path, postgres, database)
 
@@ -280,8 +284,11 @@ def test_a_hotfix_beside_what_a_newer_version_applied_is_applied(app: Tree, run:
         {"commands": {"status": ["x"], "up": ["x"]}},
         {"dbmate_directory": "x"},
         {"dbmate_program": "/x"},
+        {"flyway_program": "/x"},
         {"knex_file": "x"},
         {"knex_node": "/x"},
+        {"liquibase_changelog": "x"},
+        {"liquibase_program": "/x"},
         {"sqitch_program": "/x"},
         {"sqitch_registry": "x"},
     ],

@@ -119,3 +119,20 @@ def test_how_long_a_question_may_take_is_an_option(app: DbmateTree, run: Run) ->
     assert (one["outcome"], one["why"]) == ("unchecked", "took longer than 0.1 s")
     done = run(precheck_timeout=30, **REQUIRED)
     assert (done["rehearsal"]["prechecks"][0]["outcome"], done["rehearsal"]["cached"]) == ("passes", True)
+
+
+def test_what_the_way_up_did_to_rows_is_told_before_it_is_undone(app: DbmateTree, run: Run) -> None:
+    """The schema comes back as it was, and the rows do not."""
+    up = "DELETE FROM users; ALTER TABLE users ADD CONSTRAINT named CHECK (name <> '')"
+    app.add(4, up, "ALTER TABLE users DROP CONSTRAINT named; UPDATE users SET mail = 'none'")
+    told = run(state="rehearsed")["rehearsal"]
+    assert [(one["tag"], one["tables"]) for one in told["down"]["changes_data"]] == [("UPDATE", ["public.users"])]
+    assert any(line.startswith("the way down changes data of public.users, ") for line in told["report"])
+    run()
+    back = run(state="rehearsed", way="down", revision="0003")["rehearsal"]
+    (change,) = back["down"]["changes_data"]
+    assert (change["tag"], change["revision"]) == ("DELETE", "0004")
+    (line,) = (one for one in back["report"] if one.startswith("the way up changed data of public.users, "))
+    assert line.endswith(" (DELETE, 0004), and the way down may not bring back what was there")
+    assert any(one.startswith("UPDATE public.users: changes data of public.users") for one in back["report"])
+    assert app.users() == 0
