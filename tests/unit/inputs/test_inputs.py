@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,16 @@ class Still:
         return check_mode and not unit
 
     forget = keep
+
+    def commands_to_retire(self, unit: str, timer: str) -> tuple[list[str], list[str]]:
+        del unit, timer
+        return [], []
+
+    def schedule(self, timer: str, command: Sequence[str], seconds: int) -> None:
+        del timer, command, seconds
+
+    def unschedule(self, timer: str) -> None:
+        del timer
 
     def log_end(self, unit: str, *, log: Path) -> tuple[str, str]:
         return str(log), unit

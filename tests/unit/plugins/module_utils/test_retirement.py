@@ -208,7 +208,7 @@ def hot(retires_in: int | None, *, timer: bool, only: str = "") -> Observed:
     }
     runs = [{**run, "token": 1} for run in SECOND_DONE.journal["runs"]]
     lease = {"token": 2, "owner": ""}
-    pools = {name: {"servers": [], "up": []} for name in ("blue", "green")}
+    pools: dict[str, dict[str, list[str]]] = {name: {"servers": [], "up": []} for name in ("blue", "green")}
     balancers = {name: {**one, "pools": pools} for name, one in SECOND_DONE.balancers.items()}
     journal = {**SECOND_DONE.journal, "runs": runs, "lease": lease}
     return replace(SECOND_DONE, balancers=balancers, hosts=hosts, journal=journal)
