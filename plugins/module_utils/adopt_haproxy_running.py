@@ -101,7 +101,7 @@ def refuse_level(level: str, admin: Path) -> None:
 
 
 def _same_address(wanted: str, have: str) -> bool:
-    (host, _, port), (seen, _, at) = wanted.rpartition(":"), have.rpartition(":")
+    (host, _colon, port), (seen, _other, at) = wanted.rpartition(":"), have.rpartition(":")
     if port != at:
         return False
     if host == seen:

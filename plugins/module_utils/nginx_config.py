@@ -78,7 +78,9 @@ def _tokens(text: str) -> typing.Iterator[tuple[str, bool, int]]:
         if match.lastgroup == "mark":
             yield match["mark"], True, line
         elif match.lastgroup != "blank":
-            yield next(word for word in match.group("weak", "strong", "word") if word is not None), False, line
+            # One of them, of which a quoted one may be empty.
+            word = [one for one in match.group("weak", "strong", "word") if one is not None][0]  # noqa: RUF015 - no next() in a generator
+            yield word, False, line
         line += match[0].count("\n")
 
 

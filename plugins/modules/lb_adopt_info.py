@@ -134,13 +134,40 @@ RETURN = r"""
 findings:
   description:
     - What is needed, one by one.
-    - RV(findings[].state) is V(ok), V(missing), V(unknown) for what could not be asked because of something else that is missing, or
-      V(advice) for what is not needed.
-    - Each of RV(findings[].edits) is a change of a file as it is now. At line C(at) it takes C(take) lines away, and puts C(lines) there.
-      C(where) says the same in words. Make them from the last line of a file to its first.
   returned: success
   type: list
   elements: dict
+  contains:
+    name:
+      description: What it is about.
+      returned: always
+      type: str
+    state:
+      description:
+        - V(ok), V(missing), V(unknown) for what could not be asked because of something else that is missing, or V(advice) for what is
+          not needed.
+      returned: always
+      type: str
+    found:
+      description: What is there.
+      returned: always
+      type: str
+    expected:
+      description: What is needed; empty where it is there.
+      returned: always
+      type: str
+    fix:
+      description: What to do; empty where there is nothing to do.
+      returned: always
+      type: str
+    edits:
+      description:
+        - Changes of files as they are now. At line C(at) of C(path) one takes C(take) lines away, and puts C(lines) there; C(where) says
+          the same in words.
+        - Make them from the last line of a file to its first.
+      returned: always
+      type: list
+      elements: dict
   sample:
     - name: global
       state: missing
