@@ -24,6 +24,7 @@ EVERYWHERE: dict[str, Any] = {
     "app_health_deadline": 60,
     "release_version": "v1.2.0",
     "release_excluded_hosts": {},
+    "slot_keep_hot": "",
     "release_sha256": "",
     "release_strategy": "blue_green",
     "release_state_host": "lb1",

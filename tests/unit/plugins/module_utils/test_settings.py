@@ -188,6 +188,7 @@ def test_the_plan_is_made_once_so_its_settings_are_the_same_everywhere(name: str
         "release_excluded_hosts": {"app2": "its disk is broken"},
         "release_sha256": "0" * 64,
         "release_strategy": "rolling",
+        "slot_keep_hot": "1h",
         "traffic_steps": [5],
     }.get(name, "app2")
     found = problems_of({name: value}, on=("app2",))
