@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import typing
 from pathlib import Path
@@ -15,6 +13,7 @@ import yaml
 from ansible_collections.baton.release.plugins.module_utils.adopt import Edit, Finding
 
 from tests.balancers.adopting import digest, make
+from tests.balancers.playing import CONNECTION, play
 from tests.balancers.running_own_haproxy import RunningOwnHAProxy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,24 +35,10 @@ LOOK = """\
 """
 
 
-def play(inventory: Path, playbook: Path, *arguments: str, code: int = 0) -> str:
-    """Run a playbook, which is to end with this code, and return what it says."""
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"),
-    }
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), *arguments, str(playbook)]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
-    assert ended.returncode == code, ended.stdout + ended.stderr
-    return ended.stdout
-
-
 def inventory_of(own: RunningOwnHAProxy, **more: typing.Any) -> Path:
     """Write an inventory of two names for this one HAProxy; the second one cannot be reached."""
     variables = {
-        "ansible_connection": "local",
+        "ansible_connection": CONNECTION,
         "ansible_python_interpreter": sys.executable,
         "app_name": "shop",
         "release_state_dir": str(own.state),

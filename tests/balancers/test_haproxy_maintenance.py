@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 import typing
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +15,9 @@ import pytest
 from ansible_collections.baton.release.plugins.module_utils import lease
 from ansible_collections.baton.release.plugins.module_utils.door import HELD, MAINTENANCE, Door
 
+from tests.balancers.playing import CONNECTION, played
 from tests.balancers.running import PAGE
 from tests.balancers.running_haproxy import RunningHAProxy
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Site:
@@ -30,7 +27,7 @@ class Site:
         self.balancers, self.directory = balancers, directory
         self.state = directory / "state_host"
         variables = {
-            "ansible_connection": "local",
+            "ansible_connection": CONNECTION,
             "ansible_python_interpreter": sys.executable,
             "app_name": "shop",
             "app_command": ["true"],
@@ -56,17 +53,7 @@ class Site:
 
     def play(self, playbook: str, *arguments: str) -> tuple[int, str]:
         """Run a playbook; return its exit code and what it said, its white space made single."""
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.directory / "hosts.json")]
-        ended = subprocess.run(
-            [*command, f"playbooks/{playbook}.yml", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        ended = played(self.directory / "hosts.json", f"playbooks/{playbook}.yml", *arguments)
         return ended.returncode, re.sub(r"(\s|\\n)+", " ", ended.stdout + ended.stderr)
 
     def must(self, playbook: str, *arguments: str) -> str:

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.balancers.playing import CONNECTION, play
+
 PLAY = """\
 - name: Configure and ask
   hosts: lb
@@ -35,32 +34,11 @@ PLAY = """\
 """
 
 
-def play(directory: Path, *arguments: str, code: int = 0) -> str:
-    """Run the play, which is to end with this code, and return what it says."""
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"),
-    }
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(directory / "hosts.yml"), *arguments]
-    ended = subprocess.run(
-        [*command, str(directory / "play.yml")],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert ended.returncode == code, ended.stdout + ended.stderr
-    return ended.stdout
-
-
 def test_the_role_configures_and_never_touches_what_is_live(haproxy_command: str, tmp_path: Path) -> None:
     state, config = tmp_path / "state", tmp_path / "haproxy.cfg"
+    site = (tmp_path / "hosts.yml", tmp_path / "play.yml")
     variables = {
-        "ansible_connection": "local",
+        "ansible_connection": CONNECTION,
         "ansible_python_interpreter": sys.executable,
         "app_name": "shop",
         "app_slots": {"blue": {"port": 8001}, "green": {"port": 8002}},
@@ -76,20 +54,20 @@ def test_the_role_configures_and_never_touches_what_is_live(haproxy_command: str
     inventory = {"all": {"vars": variables, "children": {"app": {"hosts": hosts}, "lb": {"hosts": {"lb1": {}}}}}}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(json.loads(json.dumps(inventory))))
     (tmp_path / "play.yml").write_text(PLAY)
-    assert "was not reloaded" in play(tmp_path)
+    assert "was not reloaded" in play(*site)
     assert "server app2_green_8002 127.0.0.3:8002 track shop_green/app2_8002" in config.read_text()
     assert (state / "haproxy.map").read_text() == "shop none\n"
     (state / "haproxy.map").write_text("shop green\n")
-    again = play(tmp_path)
+    again = play(*site)
     assert "live is <green>, asked at </run/haproxy-master.sock>" in again
     assert "changed=0" in again
     before = config.read_text()
-    play(tmp_path, "--check", "-e", "haproxy_listen=:8090")
+    play(*site, "--check", "-e", "haproxy_listen=:8090")
     assert config.read_text() == before
     # The page is a file of its own, named by what it holds; one that is too large is refused before anything is written.
     (page,) = state.glob("haproxy.page.*.html")
     assert "<h1>Back soon</h1>" in page.read_text()
     assert f"file {page} hdr Retry-After" in before
     large = json.dumps({"traffic_maintenance_page": "x" * 9000})
-    assert "Found: a maintenance page of 9000 bytes" in " ".join(play(tmp_path, "-e", large, code=2).split())
+    assert "Found: a maintenance page of 9000 bytes" in " ".join(play(*site, "-e", large, code=2).split())
     assert (list(state.glob("haproxy.page.*.html")), config.read_text()) == ([page], before)

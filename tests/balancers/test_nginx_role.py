@@ -7,13 +7,13 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import typing
 from pathlib import Path
 
 import yaml
 
+from tests.balancers.playing import CONNECTION, play
 from tests.balancers.running_nginx import RunningNginx
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +53,7 @@ class Site:
         )
         self.config = self.etc / "conf.d/shop.conf"
         self.variables: dict[str, typing.Any] = {
-            "ansible_connection": "local",
+            "ansible_connection": CONNECTION,
             "ansible_python_interpreter": sys.executable,
             "app_name": "shop",
             "app_slots": {"blue": {"port": 8001}, "green": {"port": 8002}},
@@ -81,30 +81,8 @@ class Site:
 
     def play(self, *arguments: str, code: int = 0) -> str:
         """Run the play and return what it says."""
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_NOCOLOR": "1",
-            "TMPDIR": str(self.directory),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks/collections"),
-        }
-        command = [
-            str(Path(sys.executable).parent / "ansible-playbook"),
-            "-i",
-            str(self.directory / "hosts.yml"),
-            *arguments,
-        ]
-        ended = subprocess.run(
-            [*command, str(self.directory / "play.yml")],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout
+        own = {"TMPDIR": str(self.directory)}
+        return play(self.directory / "hosts.yml", self.directory / "play.yml", *arguments, code=code, **own)
 
 
 def test_the_role_configures_and_never_touches_what_is_live(nginx_command: str, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class BehindHAProxy(RunningHAProxy):
         self.directory, self.state = shop.root / "haproxy", shop.state("lb1")
         self.directory.mkdir(exist_ok=True)
         self.state.mkdir(parents=True, exist_ok=True)
-        self.backends, self._process, self._command = {}, None, command
+        self.backends, self._process, self.command = {}, None, command
         self._ports: dict[str, dict[str, int]] = json.loads((shop.root / "ports.json").read_text())
         own = self._ports["lb1"]
         names = ("public", "preview_blue", "preview_green", "admin")

@@ -55,7 +55,7 @@ def test_a_dead_host_is_left_out_and_comes_back_only_with_a_proof_of_its_version
         back = shop.release(second, **haproxy.settings)
         assert back.code == 0, back.output
         assert f"rejoin: {second} is live in {slot} and proven" in words(back.output)
-        assert back.ran("Start the version") == ["app3"]
+        assert set(back.ran("Start the version")) == {"app3"}
         assert shop.slot("app3", slot)["version"] == second
         assert haproxy.observe()["excluded"] == {slot: {}, other(slot): {"app3": WHY}}
         assert {shop.served()["instance"] for _again in range(12)} == {"app1", "app2", "app3"}

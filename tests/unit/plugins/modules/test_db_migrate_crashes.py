@@ -46,6 +46,17 @@ SELECT (SELECT count(*) FROM notes), (SELECT count(*) FROM information_schema.co
 """
 
 
+GATES_BY_NAME = {
+    1: "before the first statement",
+    2: "before another statement",
+    3: "before they are noted",
+    4: "before the one outside of a transaction",
+    5: "before that is noted",
+    6: "before the last one",
+    7: "before the last one is noted",
+}
+
+
 @dataclass
 class AlembicApp(App):
     """The app with Alembic, and three migrations more: several statements, one outside of a transaction, and one more."""
@@ -113,18 +124,16 @@ def killed(app: Called, server: MortalServer, when: str, **options: typing.Any) 
     return result
 
 
-@pytest.mark.parametrize(
-    "gate",
-    [
-        pytest.param(1, id="before the first statement"),
-        pytest.param(2, id="before another statement"),
-        pytest.param(3, id="before they are noted"),
-        pytest.param(4, id="before the one outside of a transaction"),
-        pytest.param(5, id="before that is noted"),
-        pytest.param(6, id="before the last one"),
-        pytest.param(7, id="before the last one is noted"),
-    ],
-)
+def cases() -> typing.Iterator[typing.Any]:
+    """Yield every gate with the tool that starts at once, and with Alembic those at which it leaves something else behind."""
+    for tool, gates in (("dbmate", tuple(GATES_BY_NAME)), ("alembic", (3, 5, 7))):
+        for gate in gates:
+            yield pytest.param(
+                tool, gate, id=f"{tool}-{GATES_BY_NAME[gate]}", marks=[pytest.mark.slow] if tool == "alembic" else []
+            )
+
+
+@pytest.mark.parametrize(("app", "gate"), list(cases()), indirect=["app"])
 def test_the_next_run_finishes_or_says_what_is_left(
     app: AlembicApp | DbmateApp, server: MortalServer, run: Run, gate: int
 ) -> None:

@@ -31,12 +31,15 @@ if typing.TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+# What Java compiles further pays only in a process that lives longer than Liquibase's.
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 PATIENCE = 400  # seconds; on a host that has much else to do a Java may take a minute to start
 LOCK = "SELECT locked, lockedby FROM databasechangeloglock"
 
 
 @pytest.fixture
-def app(tmp_path: Path, postgres: PostgresServer, database: str) -> LiquibaseTree:
+def app(tmp_path: Path, postgres: PostgresServer, database: str, monkeypatch: pytest.MonkeyPatch) -> LiquibaseTree:
+    monkeypatch.setenv("JAVA_OPTS", QUICK)
     return LiquibaseTree(tmp_path, postgres, database)
 
 
