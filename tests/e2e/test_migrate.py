@@ -136,21 +136,21 @@ def test_what_has_lost_its_schema_is_neither_hot_nor_a_way_back(shop: Environmen
 
 def test_a_contract_migration_waits_until_its_version_serves(shop: Environment, base: str) -> None:
     """The two halves of a removal: the release leaves it out, and it is made when the version before is no way back any more."""
-    version = with_migration(shop, "0009", phase="contract")
+    version = with_migration(shop, "0010", phase="contract")
     migrate(shop, "test", migrate_version=version)
     for allowed in (False, True):
         refused = shop.play("migrate", migrate_action="apply", migrate_version=version, database_allow_contract=allowed)
         assert refused.code != 0
-        assert "contract migrations: 0009; nothing was changed" in said(refused)
+        assert "contract migrations: 0010; nothing was changed" in said(refused)
     shop.must("release", release_version=version, database_revision="0002")
-    assert "pending: 0009 contract" in said(migrate(shop))
-    assert "contract migrations: 0009" in said(shop.play("migrate", migrate_action="apply"))
+    assert "pending: 0010 contract" in said(migrate(shop))
+    assert "contract migrations: 0010" in said(shop.play("migrate", migrate_action="apply"))
     migrate(shop, "apply", database_allow_contract=True)
     back = shop.play("rollback")
     assert back.code != 0
-    assert f"{version} applied 0009, a schema change that {base} does not survive" in said(back)
+    assert f"{version} applied 0010, a schema change that {base} does not survive" in said(back)
     kept = shop.play("migrate", migrate_action="rollback", migrate_revision="-1")
-    assert "0009, which a version in use needs" in said(kept)
+    assert "0010, which a version in use needs" in said(kept)
     migrate(shop, "rollback", migrate_revision="-1", database_allow_contract=True)
     shop.must("rollback")
     assert shop.served()["version"] == base
