@@ -27,8 +27,6 @@ def read(alias: str) -> dict[str, typing.Any]:
 
     django.setup()
     connection = connections[alias]
-    if connection.vendor != "postgresql":
-        return {"vendor": connection.vendor}
     loader = MigrationLoader(connection)
     # Read by itself: it makes no table, unlike what runs migrations.
     recorder = MigrationRecorder(connection)
@@ -39,6 +37,7 @@ def read(alias: str) -> dict[str, typing.Any]:
     done = applied(loader, rows)
     current = {app: (app, name) for app, name in done}
     return {
+        "vendor": connection.vendor,
         "version": django.get_version(),
         "revisions": [revision(loader.graph, key) for key in order],
         "heads": sorted(map(named, loader.graph.leaf_nodes())),

@@ -43,6 +43,11 @@ async function described(source, one) {
 }
 
 async function rows(knex, schema, table, column, order) {
+  if (knex.client.dialect !== "postgresql") {
+    if (!(await knex.schema.hasTable(table))) return [];
+    const query = knex(table).select({ value: column });
+    return (await (order ? query.orderBy("id") : query)).map((row) => row.value);
+  }
   const quoted = [schema, table].filter(Boolean).map((one) => `"${one.replace(/"/g, '""')}"`).join(".");
   const there = (await knex.raw("select to_regclass(?) is not null as there", [quoted])).rows[0].there;
   return there ? (await knex.raw(`select ${column} as value from ${quoted} ${order}`)).rows.map((row) => row.value) : [];
@@ -62,7 +67,8 @@ async function read(knexfile) {
   const about = { cli: path.join(home, "bin", "cli.js"), version: require(path.join(home, "package.json")).version };
   const knex = require(knexPath)(await load(file));
   try {
-    if (knex.client.dialect !== "postgresql") return { dialect: String(knex.client.dialect) };
+    about.dialect = String(knex.client.dialect);
+    if (!["postgresql", "mysql", "sqlite3"].includes(about.dialect)) return about;
     const config = knex.migrate.config;
     const found = await config.migrationSource.getMigrations(config.loadExtensions);
     const revisions = [];
