@@ -38,9 +38,9 @@ class MariaServer:
         self.password = password
         self._databases = 0
 
-    def url(self, database: str, *, scheme: str = "mysql", password: str | None = None) -> str:
-        """Return the URL of ``database``."""
-        return f"{scheme}://shop:{password or self.password}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str = "mysql", *, password: str | None = None, driver: str = "") -> str:
+        """Return the URL of ``database``; ``driver`` is SQLAlchemy's, such as ``+pymysql``."""
+        return f"mysql{driver}://shop:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self) -> str:
         """Create an empty database and return its name."""

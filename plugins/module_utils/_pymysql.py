@@ -220,10 +220,13 @@ def rows(connection: Connection, statement: str, *values: object) -> list[tuple[
 
 
 def _require() -> None:
-    if not _MISSING and tuple(int(part) for part in re.findall(r"\d+", pymysql.__version__)[:2]) >= _FLOOR:
+    # What it calls __version__ is the version of another library, whose place it can take.
+    if not _MISSING and tuple(pymysql.VERSION[:2]) >= _FLOOR:
         return
     raise BatonError(
-        found=f"PyMySQL {pymysql.__version__}" if not _MISSING else f"no PyMySQL for {sys.executable} ({_MISSING})",
+        found=f"PyMySQL {'.'.join(map(str, pymysql.VERSION[:2]))}"
+        if not _MISSING
+        else f"no PyMySQL for {sys.executable} ({_MISSING})",
         expected="PyMySQL 0.9 or later, to hold the migration lock in MySQL or MariaDB",
         fix=f"install the package python3-pymysql, or run '{sys.executable} -m pip install PyMySQL'",
     )

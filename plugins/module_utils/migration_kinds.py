@@ -23,7 +23,7 @@ _KNOWN = "postgresql://, mysql://, mariadb:// or sqlite:////, each also as SQLAl
 # What is not here knows all kinds.
 _DRIVERS: dict[str, tuple[str, ...]] = {
     "flyway": (POSTGRESQL,),
-    "liquibase": (POSTGRESQL, MYSQL),
+    "liquibase": (POSTGRESQL,),
     "sqitch": (POSTGRESQL,),
 }
 _WHY = {

@@ -173,6 +173,8 @@ def _change(tool: Tool, wanted: Wanted, gate: Gate, directory: Path, token: int 
     msg = f"{'applied' if way.up else 'undid'} {', '.join(one.revision for one in way.steps)}; {made.after.where}"
     if not made.lock_kept:
         msg += "; the session that held the migration lock has ended meanwhile, so see that nothing else migrated beside this"
+    if last and session.product in ("MariaDB", "MySQL"):
+        msg += f"; {last}, and rows that it had changed by then may be changed twice, see to them"
     if made.invalid_indexes:
         msg += f"; invalid indexes, which are of no use: {', '.join(made.invalid_indexes)}"
     return {
