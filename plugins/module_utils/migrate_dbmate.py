@@ -36,6 +36,7 @@ __all__ = ["Dbmate", "described"]
 _FILE = re.compile(r"(?P<version>\d+)(?P<words>.*)\.sql")
 _SECTION = re.compile(r"^--[ \t]*migrate:(up|down)\b", re.MULTILINE)
 _PHASE = re.compile(r"^--[ \t]*phase:[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
+_LONE_COMMENT = re.compile(r"^[ \t]*--[ \t][^\n'\"`]*$", re.MULTILINE)
 _LINE_COMMENT = re.compile(r"--[^\n]*")
 
 
@@ -139,5 +140,5 @@ def described(name: str, text: str, kind: str = POSTGRESQL) -> Revision:
 
 
 def _statements(text: str) -> int:
-    """Count the statements at most: what is quoted may hold more semicolons, and no end of a statement hides in it."""
-    return sum(1 for one in _LINE_COMMENT.sub("", text).split(";") if one.strip())
+    """Return how many statements there are at most: a semicolon in a comment counts too, where the comment may be quoted text."""
+    return sum(1 for one in _LONE_COMMENT.sub("", text).split(";") if one.strip())

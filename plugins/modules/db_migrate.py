@@ -24,8 +24,8 @@ description:
     (the previous version does not survive it, or nobody can know).
   - The password of the database is never part of a command line, and is masked in every message.
 requirements:
-  - psycopg >= 3.1, with PostgreSQL for O(state=upgraded) and O(state=downgraded) outside check mode, and for every O(state) with V(dbmate), V(flyway),
-    V(liquibase) and V(sqitch)
+  - psycopg >= 3.1, with PostgreSQL for O(state=upgraded) and O(state=downgraded) outside check mode, and for every O(state) with V(dbmate),
+    V(flyway), V(liquibase) and V(sqitch)
   - PyMySQL >= 0.9, with MySQL and MariaDB for the same of V(alembic), V(command), V(dbmate), V(django) and V(knex)
 extends_documentation_fragment:
   - baton.release.attributes
@@ -365,9 +365,10 @@ notes:
   - "V(django), PostgreSQL: tested, MariaDB: tested (PyMySQL in place of mysqlclient), SQLite: tested."
   - "V(knex), PostgreSQL: tested, MariaDB: tested (mysql2), SQLite: not tested."
   - "V(liquibase), V(flyway) and V(sqitch), MySQL, MariaDB and SQLite: refused. Sqitch would show the password in a command line."
-  - In MySQL and MariaDB a change of the schema cannot be rolled back, and commits what was before it. So a migration that fails or is killed
-    may be there by half, with all tools but for single statements. RV(stands) names what of the schema it has got or lost by then; rows that
-    it has changed nobody can name. With SQLite the same holds for Alembic as it comes, and for a tool that uses no transaction.
+  - In MySQL and MariaDB a change of the schema cannot be rolled back, and commits what was before it. So a migration that fails or is
+    killed may be there by half, with all tools but for single statements. RV(stands) names what of the schema it has got or lost by
+    then; rows that it has changed nobody can name. With SQLite the same holds for Alembic as it comes, and for a tool that uses no
+    transaction.
   - Nothing has MySQL or MariaDB refuse what the app's own settings might write while they are only read, but V(alembic) and whoever uses
     C(BATON_INIT_COMMAND), which then says C(SET SESSION TRANSACTION READ ONLY). With SQLite nothing does.
   - What runs on in a server of MySQL or MariaDB after its tool was killed is waited for, as far as it changes the schema, up to

@@ -205,7 +205,9 @@ def test_who_waited_in_vain_is_known_by_the_words_of_the_database(kind: str, out
     ("kind", "body", "whole"),
     [
         (MYSQL, "\nALTER TABLE a ADD b int;\n", True),
-        (MYSQL, "\n-- one; two\nALTER TABLE a ADD b int", True),
+        (MYSQL, "\n-- one; two\nALTER TABLE a ADD b int\n", True),
+        (MYSQL, "\nINSERT INTO a VALUES ('--'); ALTER TABLE a ADD b int\n", False),
+        (MYSQL, "\nINSERT INTO a VALUES ('\n-- '); ALTER TABLE a ADD b int\n", False),
         (MYSQL, "\nINSERT INTO a VALUES (1);\nALTER TABLE a ADD b int;\n", False),
         (SQLITE, "\nINSERT INTO a VALUES (1);\nALTER TABLE a ADD b int;\n", True),
         (SQLITE, " transaction:false\nINSERT INTO a VALUES (1);\n", False),
