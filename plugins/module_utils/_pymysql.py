@@ -181,9 +181,9 @@ def _context(where: Options) -> ssl.SSLContext | None:
             context.verify_mode = ssl.CERT_NONE
         if "ssl_cert" in where.files:
             context.load_cert_chain(where.files["ssl_cert"], where.files.get("ssl_key"))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise BatonError(
-            found=f"a file of TLS in the database URL that cannot be used: {error.strerror or error}",
+            found=f"a file of TLS in the database URL that cannot be used: {error}",
             expected="ssl_ca, ssl_cert and ssl_key as files in PEM format that this user may read",
             fix="correct the URL, or the rights of the files; nothing was changed",
         ) from error
@@ -202,7 +202,8 @@ def in_words(expected: str) -> typing.Iterator[None]:
     """
     try:
         yield
-    except (DatabaseError, OSError, RuntimeError) as error:  # RuntimeError: a way to log in that needs one more package
+    # A way to log in may need one more package (RuntimeError), and the name of a host may be none (ValueError).
+    except (DatabaseError, OSError, RuntimeError, ValueError) as error:
         number = next((one for one in error.args if isinstance(one, int)), -1)
         said = str(error.args[-1] if error.args else error).strip().partition("\n")[0]
         found, fix = next(

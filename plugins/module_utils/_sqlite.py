@@ -64,6 +64,13 @@ def path_of(url: str) -> Path:
     return Path("/" + path.lstrip("/"))
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
+
+
 def read(path: Path, statement: str, *values: object) -> list[tuple[typing.Any, ...]]:
     """Return what a statement selects; nothing when there is no file, which is not made.
 
@@ -77,7 +84,7 @@ def read(path: Path, statement: str, *values: object) -> list[tuple[typing.Any, 
             fix="let this task run with the Python of the system (ansible_python_interpreter); nothing was changed",
         )
     try:
-        if not path.exists():
+        if not _exists(path):
             return []
         with contextlib.closing(
             sqlite3.connect(f"file:{quote(str(path))}?mode=ro", timeout=_SECONDS, uri=True)
@@ -103,7 +110,7 @@ def stand_in(url: str) -> typing.Iterator[str | None]:
     Raises:
         BatonError: the URL cannot be read.
     """
-    if path_of(url).exists():
+    if _exists(path_of(url)):
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="baton-sqlite-") as directory:

@@ -70,7 +70,7 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
     """
     started = time.monotonic()
     around = tool.surroundings
-    _refuse_unrehearsed(kind_of(around.url))
+    _refuse_unrehearsed(kind_of(around.url), way)
     if how.server_variable and not around.rehearsal_url:
         raise _no_url(how, around)
     target = read_target(around, how.tables, how.statements_of)
@@ -187,19 +187,24 @@ def _content(path: Path) -> bytes:
         return f"{state.st_size} {state.st_mtime_ns}".encode()
 
 
-def _refuse_unrehearsed(kind: str) -> None:
+def _refuse_unrehearsed(kind: str, way: Way) -> None:
     """Refuse to rehearse what has no shadow.
 
     Raises:
         BatonError: it is another kind of database than PostgreSQL.
     """
-    if kind != POSTGRESQL:
-        raise BatonError(
-            found=f"a database of {kind}, in which migrations are not rehearsed",
-            expected="PostgreSQL for a rehearsal",
-            fix="mark each migration as expand or contract yourself, try it on a copy of the database, and use rehearsal: report or off;"
-            " nothing was changed",
-        )
+    if kind == POSTGRESQL:
+        return
+    mend = (
+        "mark each migration as expand or contract, try it on a copy of the database, and use rehearsal: report or off"
+        if way.up
+        else "undo it by itself (migrate_action=rollback of migrate.yml), when no version in use needs it, after a look at what is lost"
+    )
+    raise BatonError(
+        found=f"a database of {kind}, in which migrations are not rehearsed",
+        expected="PostgreSQL for a rehearsal",
+        fix=f"{mend}; nothing was changed",
+    )
 
 
 def not_made(error: BatonError, way: Way, kind: str) -> Found:

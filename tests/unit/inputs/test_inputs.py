@@ -438,8 +438,8 @@ def _urls(sandbox: Path) -> st.SearchStrategy[str]:
     server = st.builds(lambda scheme, what: f"{scheme}://u:{what}@127.0.0.1:1/{what}?{what}", servers, TEXTS)
     file = st.builds(
         lambda beginning, what: f"{beginning}{what}",
-        st.sampled_from(["sqlite:", "sqlite://", f"sqlite:///{sandbox}/", "sqlite:////", f"sqlite+x:///{sandbox}/../"]),
-        TEXTS,
+        st.sampled_from(["sqlite:", "sqlite://", f"sqlite:///{sandbox}/", f"sqlite+x:///{sandbox}/../"]),
+        TEXTS.filter(lambda text: not text.startswith("/")),  # a lock would be made there
     )
     return server | file
 

