@@ -53,7 +53,7 @@ async function rows(knex, schema, table, column, order) {
   return there ? (await knex.raw(`select ${column} as value from ${quoted} ${order}`)).rows.map((row) => row.value) : [];
 }
 
-async function read(knexfile) {
+async function read(knexfile, dialect) {
   const file = path.resolve(knexfile);
   const paths = [path.dirname(file)];
   let knexPath;
@@ -67,8 +67,7 @@ async function read(knexfile) {
   const about = { cli: path.join(home, "bin", "cli.js"), version: require(path.join(home, "package.json")).version };
   const knex = require(knexPath)(await load(file));
   try {
-    about.dialect = String(knex.client.dialect);
-    if (!["postgresql", "mysql", "sqlite3"].includes(about.dialect)) return about;
+    if (knex.client.dialect !== dialect) return { dialect: String(knex.client.dialect) };
     const config = knex.migrate.config;
     const found = await config.migrationSource.getMigrations(config.loadExtensions);
     const revisions = [];
@@ -81,8 +80,8 @@ async function read(knexfile) {
   }
 }
 
-const [knexfile, marker] = process.argv.slice(-2);
-read(knexfile).then(
+const [knexfile, dialect, marker] = process.argv.slice(-3);
+read(knexfile, dialect).then(
   (answer) => process.stdout.write(`\n${marker}${JSON.stringify(answer)}\n`, () => process.exit(0)),
   (error) => process.stderr.write(`${error.stack || error}\n`, () => process.exit(1))
 );

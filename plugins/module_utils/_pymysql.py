@@ -23,10 +23,20 @@ else:
     _MISSING = ""
     DatabaseError = pymysql.err.MySQLError
 
-if typing.TYPE_CHECKING:
-    Connection = pymysql.Connection[pymysql.cursors.Cursor]
+Connection = typing.Any
+"""A session of PyMySQL, which ships no types."""
 
-__all__ = ["DatabaseError", "Options", "connect", "database_refusal", "fileno", "in_words", "options_of", "rows"]
+__all__ = [
+    "Connection",
+    "DatabaseError",
+    "Options",
+    "connect",
+    "database_refusal",
+    "fileno",
+    "in_words",
+    "options_of",
+    "rows",
+]
 
 _FLOOR = (0, 9)
 _CONNECT_TIMEOUT = 10  # seconds
@@ -161,7 +171,7 @@ def connect(url: str) -> Connection:
 def fileno(connection: Connection) -> int:
     """Return the descriptor of the session's socket; -1 when it has none any more."""
     held = getattr(connection, "_sock", None)
-    return held.fileno() if held is not None else -1
+    return -1 if held is None else int(held.fileno())
 
 
 def _keep_alive(connection: Connection) -> None:

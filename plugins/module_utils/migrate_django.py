@@ -63,9 +63,10 @@ class Django:
             BatonError: the interpreter has no Django, or the project cannot be loaded.
         """
         answer = self._project.ask(
-            [self._python, "-", self._manage, self._alias], program=inspect.getsource(_django_reader)
+            [self._python, "-", self._manage, self._alias, _VENDORS[self._project.kind]],
+            program=inspect.getsource(_django_reader),
         )
-        if answer["vendor"] != _VENDORS[self._project.kind]:
+        if "vendor" in answer:
             raise BatonError(
                 found=f"settings whose database '{self._alias}' is {answer['vendor']}, and a database URL of {self._project.kind}",
                 expected="one and the same database, because the migration lock lives there",

@@ -66,9 +66,10 @@ class Knex:
             BatonError: the tree has no knex, or the knexfile or one of the migrations cannot be loaded.
         """
         self._answer = self._project.ask(
-            [self._node, "--input-type=commonjs", "-", self._knexfile], program=_knex_reader.PROGRAM
+            [self._node, "--input-type=commonjs", "-", self._knexfile, _DIALECTS[self._project.kind]],
+            program=_knex_reader.PROGRAM,
         )
-        if self._answer["dialect"] != _DIALECTS[self._project.kind]:
+        if "dialect" in self._answer:
             raise BatonError(
                 found=f"a knexfile for {self._answer['dialect']}, and a database URL of {self._project.kind}",
                 expected="one and the same database, because the migration lock lives there",

@@ -10,6 +10,7 @@ import time
 import typing
 
 from ansible_collections.baton.release.plugins.module_utils._pymysql import (
+    Connection,
     DatabaseError,
     connect,
     fileno,
@@ -18,9 +19,6 @@ from ansible_collections.baton.release.plugins.module_utils._pymysql import (
 )
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
-
-if typing.TYPE_CHECKING:
-    from ansible_collections.baton.release.plugins.module_utils._pymysql import Connection
 
 __all__ = ["lock_name", "mysql_lock"]
 
