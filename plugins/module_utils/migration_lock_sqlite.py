@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import socket
+import stat
 import time
 import typing
 from pathlib import Path
@@ -61,6 +63,7 @@ def _lock_of(path: Path) -> str:
 def _open(path: Path) -> int:
     try:
         descriptor = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o660)
+        _refuse_another(descriptor)
         if os.geteuid() == 0:
             # Whoever may migrate without root has to be able to use it too.
             owner = path.parent.stat()
@@ -72,6 +75,14 @@ def _open(path: Path) -> int:
             fix="make the directory, outside of the release trees, or correct the URL or the rights",
         ) from error
     return descriptor
+
+
+def _refuse_another(descriptor: int) -> None:
+    """Refuse what is another file by a second name: the directory is the app's, and root writes to the file and gives it away."""
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file of its own")
 
 
 def _acquire(descriptor: int, path: Path, wait: float) -> None:

@@ -97,6 +97,11 @@ def test_the_file_of_the_lock_has_to_stay(app: Tree, run: Run, files: SqliteFile
     assert "no file for the migration lock" in run(fails=True)["msg"]
     assert not (app.root / "elsewhere").exists()
     lock.unlink()
+    (app.root / "elsewhere").write_text("of somebody else", encoding="utf-8")
+    lock.hardlink_to(app.root / "elsewhere")
+    assert "it is no file of its own" in run(fails=True)["msg"]
+    assert (app.root / "elsewhere").read_text(encoding="utf-8") == "of somebody else"
+    lock.unlink()
     assert run()["current"] == app.revisions(3)
 
 
