@@ -74,6 +74,6 @@ def test_a_server_that_ends_idle_sessions_ends_no_room(target: Target, postgres:
         with given_room(postgres.url(), target, same_server=False) as room:
             time.sleep(1)
         assert room.database.startswith(NAME)
-        assert postgres.query("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{room.database}'") == []  # noqa: S608 - of ours
+        assert postgres.query("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{room.database}'") == []  # noqa: S608 - a name that was made here
     finally:
         postgres.query("postgres", "ALTER ROLE postgres RESET idle_session_timeout")

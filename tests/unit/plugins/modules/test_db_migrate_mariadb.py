@@ -96,7 +96,7 @@ def test_what_a_killed_run_has_left_in_the_server_is_waited_for(app: Tree, run: 
     run(revision=app.revision(2))
     with report(app, mariadb) as other, mariadb.connect(app.database) as left:
         # As a tool whose client is gone: the server goes on.
-        left._execute_command(3, "ALTER TABLE users ADD left_behind int")  # type: ignore[attr-defined]
+        left._execute_command(3, "ALTER TABLE users ADD left_behind int")
         until(lambda: app.query(WAITING))
         refused = run(fails=True, lock_timeout=0.1)
         assert (

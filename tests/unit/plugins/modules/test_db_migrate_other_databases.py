@@ -32,7 +32,7 @@ EACH = [
 # The lock of SQLite is no matter of the tool.
 AT_ONCE = [one for one in EACH if one.values[0] not in ("sqlite-alembic", "sqlite-django")]
 KILLED = [one for one in EACH if str(one.values[0]).startswith("mariadb")]
-LOCKS = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND INFO LIKE 'SELECT GET_LOCK(''gate%'"
+LOCKS = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID() AND INFO LIKE '%GET_LOCK(''gate%'"
 
 
 @pytest.fixture
