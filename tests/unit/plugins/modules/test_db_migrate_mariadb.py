@@ -26,6 +26,8 @@ if typing.TYPE_CHECKING:
 WAITING = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND STATE LIKE 'Waiting for table metadata lock'"
 LOST = "the session that held the migration lock has ended meanwhile"
 
+PATIENCE = 400  # seconds; on a host that has much else to do a module may take a minute to start
+
 
 @pytest.fixture
 def app(request: pytest.FixtureRequest, tmp_path: Path, mariadb: MariaServer) -> Tree:
@@ -52,8 +54,8 @@ def test_what_waits_in_vain_is_tried_again_only_where_nothing_can_be_there_twice
     run(revision=app.revision(2))
     with report(app, mariadb) as other:
         process = app.start("state", ddl_lock_timeout="1s", ddl_lock_retries=20)
-        until(lambda: app.query(WAITING))
-        until(lambda: not app.query(WAITING))
+        until(lambda: app.query(WAITING), PATIENCE)
+        until(lambda: not app.query(WAITING), PATIENCE)
         other.execute("COMMIT")
         done = finish(process)
     assert (names(done["applied"]), done["lock_timeouts"] > 0) == (app.revisions(3), True), done
@@ -76,7 +78,7 @@ def test_a_lock_that_is_lost_is_noticed(app: Tree, run: Run, mariadb: MariaServe
     run(revision=app.revision(2))
     with report(app, mariadb) as other:
         process = app.start("state", ddl_lock_timeout="0")
-        until(lambda: app.query(WAITING))
+        until(lambda: app.query(WAITING), PATIENCE)
         app.query(f"KILL {lock_session(app)}")
         other.execute("COMMIT")
         done = finish(process)
@@ -85,7 +87,7 @@ def test_a_lock_that_is_lost_is_noticed(app: Tree, run: Run, mariadb: MariaServe
     app.add(4, "ALTER TABLE users ADD later int")
     with report(app, mariadb):
         process = app.start("state", ddl_lock_timeout="2s", ddl_lock_retries=5)
-        until(lambda: app.query(WAITING))
+        until(lambda: app.query(WAITING), PATIENCE)
         app.query(f"KILL {lock_session(app)}")
         failed = finish(process)
     assert (failed["failed"], failed["lock_timeouts"]) == (True, 1), failed
@@ -97,14 +99,14 @@ def test_what_a_killed_run_has_left_in_the_server_is_waited_for(app: Tree, run: 
     with report(app, mariadb) as other, mariadb.connect(app.database) as left:
         # As a tool whose client is gone: the server goes on.
         left._execute_command(3, "ALTER TABLE users ADD left_behind int")
-        until(lambda: app.query(WAITING))
+        until(lambda: app.query(WAITING), PATIENCE)
         refused = run(fails=True, lock_timeout=0.1)
         assert (
             "which changes the schema without the migration lock (ALTER TABLE users ADD left_behind" in refused["msg"]
         )
         assert f"KILL {left.thread_id()}" in refused["msg"]
         process = app.start("state")
-        until(lambda: lock_session(app))
+        until(lambda: lock_session(app), PATIENCE)
         other.execute("COMMIT")
     assert finish(process)["current"] == app.revisions(3)
     assert exists(app, "users", "left_behind")

@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
     from tests.mariadb import MariaServer
 
 SERVERS = {"mariadb": ON_MARIADB, "sqlite": ON_SQLITE}
+PATIENCE = 400  # seconds; on a host that has much else to do a module may take a minute to start
 QUICK = ("command", "dbmate")
 """What starts in no time; all that does not is left out where one end of what is supported is enough."""
 EACH = [
@@ -51,7 +52,7 @@ def gate(app: Tree, maria: MariaServer) -> typing.Iterator[str]:
     name = f"gate {app.database}"
     with maria.connect(app.database) as session, session.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK(%s, 0)", (name,))
-        yield f"SELECT GET_LOCK('{name}', 60)"
+        yield f"SELECT GET_LOCK('{name}', {PATIENCE})"
 
 
 def takes_back(app: Tree) -> bool:
@@ -111,7 +112,7 @@ def test_up_down_and_half_way(app: Tree, run: Run) -> None:
 
 @pytest.mark.parametrize("app", AT_ONCE, indirect=True)
 def test_two_at_once_migrate_once(app: Tree) -> None:
-    results = [finish(process) for process in [app.start(f"host{number}") for number in range(2)]]
+    results = [finish(process, PATIENCE) for process in [app.start(f"host{number}") for number in range(2)]]
     assert [result.get("failed", False) for result in results] == [False] * 2, results
     assert sorted(result["changed"] for result in results) == [False, True]
     assert app.users() == 1
@@ -125,7 +126,7 @@ def test_a_killed_module_leaves_the_lock_to_its_tool_and_a_killed_tool_leaves_no
     with gate(app, mariadb) as passing:
         app.add(3, f"{passing}; {SECOND_USER}")
         first = app.start("host1", ddl_lock_timeout="0")
-        until(lambda: app.query(LOCKS))
+        until(lambda: app.query(LOCKS), PATIENCE)
         for pid in descendants(first):
             assert app.server.password.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
         tool = descendants(first)
@@ -136,9 +137,9 @@ def test_a_killed_module_leaves_the_lock_to_its_tool_and_a_killed_tool_leaves_no
         assert impatient["holder"]["pid"]
         kill(*tool)
         second = app.start("host1", ddl_lock_timeout="0")
-        until(lambda: len(app.query(LOCKS)) == 1)
-        until(lambda: noted(app, "host1")[-1] == (False, app.revisions(3)))
-    done = finish(second)
+        until(lambda: len(app.query(LOCKS)) == 1, PATIENCE)
+        until(lambda: noted(app, "host1")[-1] == (False, app.revisions(3)), PATIENCE)
+    done = finish(second, PATIENCE)
     assert (done["changed"], done["current"]) == (True, app.revisions(3)), done
     assert "was cut off" in done["last_attempt"]
     assert "rows that it had changed by then may be changed twice" in done["msg"]

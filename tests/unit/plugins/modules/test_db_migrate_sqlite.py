@@ -19,6 +19,8 @@ from tests.unit.plugins.modules.migration_trees import Tree, names
 from tests.unit.plugins.modules.other_database_trees import ON_SQLITE, SqliteFiles, exists
 from tests.unit.plugins.modules.test_db_migrate_drivers import SECOND_USER, descendants, noted
 
+PATIENCE = 400  # seconds; on a host that has much else to do a module may take a minute to start
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> SqliteFiles:
@@ -41,7 +43,7 @@ def test_a_killed_module_leaves_the_lock_to_its_tool_and_a_killed_tool_leaves_no
     tool.write_text(tool.read_text(encoding="utf-8").replace(up, gate), encoding="utf-8")
     (app.tree / "gate").touch()
     first = app.start("host1")
-    until(lambda: noted_begun(app) and descendants(first))
+    until(lambda: noted_begun(app) and descendants(first), PATIENCE)
     children = descendants(first)
     first.kill()
     first.communicate()
@@ -70,7 +72,7 @@ def test_a_database_that_is_in_use_is_waited_for_and_tried_again(app: Tree, run:
         assert "another session uses the table" in failed["msg"]
         assert failed["lock_timeouts"] == 1
         process = app.start("state", ddl_lock_retries=10)
-        until(lambda: len(noted(app)) > 2)
+        until(lambda: len(noted(app)) > 2, PATIENCE)
         other.execute("COMMIT")
         assert names(finish(process)["applied"]) == app.revisions(3)
 
