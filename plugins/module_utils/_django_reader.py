@@ -17,8 +17,11 @@ Key = typing.Tuple[str, str]  # noqa: UP006 - evaluated on Python 3.8 too
 _LONGEST = 200
 
 
-def read(alias: str) -> dict[str, typing.Any]:
-    """Return the migrations of the project, parents first, and those in the database ``alias`` in the order they were applied in."""
+def read(alias: str, vendor: str) -> dict[str, typing.Any]:
+    """Return the migrations of the project, parents first, and those in the database ``alias`` in the order they were applied in.
+
+    One of another vendor is not read; then the answer says which one that is.
+    """
     # This file is also imported where there is no Django, for its text alone.
     import django  # noqa: PLC0415 - see above
     from django.db import connections  # noqa: PLC0415 - see above
@@ -27,7 +30,7 @@ def read(alias: str) -> dict[str, typing.Any]:
 
     django.setup()
     connection = connections[alias]
-    if connection.vendor != "postgresql":
+    if connection.vendor != vendor:
         return {"vendor": connection.vendor}
     loader = MigrationLoader(connection)
     # Read by itself: it makes no table, unlike what runs migrations.
@@ -106,11 +109,11 @@ def named(key: Key) -> str:
 
 def main() -> None:
     """Print the marker and the answer, or the marker and why there is none."""
-    manage, alias, marker = sys.argv[1:]
+    manage, alias, vendor, marker = sys.argv[1:]
     answers: list[dict[str, typing.Any]] = []
 
     def instead(_argv: typing.Any = None) -> None:
-        answers.append(read(alias))
+        answers.append(read(alias, vendor))
 
     try:
         from django.core import management  # noqa: PLC0415 - see above

@@ -43,12 +43,17 @@ async function described(source, one) {
 }
 
 async function rows(knex, schema, table, column, order) {
+  if (knex.client.dialect !== "postgresql") {
+    if (!(await knex.schema.hasTable(table))) return [];
+    const query = knex(table).select({ value: column });
+    return (await (order ? query.orderBy("id") : query)).map((row) => row.value);
+  }
   const quoted = [schema, table].filter(Boolean).map((one) => `"${one.replace(/"/g, '""')}"`).join(".");
   const there = (await knex.raw("select to_regclass(?) is not null as there", [quoted])).rows[0].there;
   return there ? (await knex.raw(`select ${column} as value from ${quoted} ${order}`)).rows.map((row) => row.value) : [];
 }
 
-async function read(knexfile) {
+async function read(knexfile, dialect) {
   const file = path.resolve(knexfile);
   const paths = [path.dirname(file)];
   let knexPath;
@@ -62,7 +67,7 @@ async function read(knexfile) {
   const about = { cli: path.join(home, "bin", "cli.js"), version: require(path.join(home, "package.json")).version };
   const knex = require(knexPath)(await load(file));
   try {
-    if (knex.client.dialect !== "postgresql") return { dialect: String(knex.client.dialect) };
+    if (knex.client.dialect !== dialect) return { dialect: String(knex.client.dialect) };
     const config = knex.migrate.config;
     const found = await config.migrationSource.getMigrations(config.loadExtensions);
     const revisions = [];
@@ -75,8 +80,8 @@ async function read(knexfile) {
   }
 }
 
-const [knexfile, marker] = process.argv.slice(-2);
-read(knexfile).then(
+const [knexfile, dialect, marker] = process.argv.slice(-3);
+read(knexfile, dialect).then(
   (answer) => process.stdout.write(`\n${marker}${JSON.stringify(answer)}\n`, () => process.exit(0)),
   (error) => process.stderr.write(`${error.stack || error}\n`, () => process.exit(1))
 );

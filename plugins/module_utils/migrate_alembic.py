@@ -15,6 +15,7 @@ from ansible_collections.baton.release.plugins.module_utils.migration_project im
     require_program,
     require_tree,
 )
+from ansible_collections.baton.release.plugins.module_utils.migration_session import SQLALCHEMY
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
@@ -43,7 +44,7 @@ class Alembic:
         require_tree(settings, "alembic.ini")
         require_program(settings, python, option="python", what="interpreter")
         self._python = python
-        self._project = Project(settings, configuration="the app's env.py", tool="alembic")
+        self._project = Project(settings, configuration="the app's env.py", tool="alembic", url_for=SQLALCHEMY)
         self.surroundings = self._project.surroundings
 
     def schema(self) -> Schema:
@@ -71,7 +72,7 @@ class Alembic:
         return self._migrate("downgrade", way.targets[0], session)
 
     def advice(self, ended: Ended) -> str | None:
-        """Return None: what Alembic says is what PostgreSQL says."""
+        """Return None: what Alembic says is what the database says."""
         del ended
         return None
 

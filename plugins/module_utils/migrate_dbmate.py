@@ -13,17 +13,18 @@ import re
 import tempfile
 import typing
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
-from ansible_collections.baton.release.plugins.module_utils._psycopg import connect, in_words
+from ansible_collections.baton.release.plugins.module_utils._dbmate_table import applied
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import POSTGRESQL, SQLITE
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema, in_line
 from ansible_collections.baton.release.plugins.module_utils.migration_project import (
     Project,
     require_program,
     require_tree,
 )
+from ansible_collections.baton.release.plugins.module_utils.migration_session import GO
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
@@ -35,6 +36,7 @@ __all__ = ["Dbmate", "described"]
 _FILE = re.compile(r"(?P<version>\d+)(?P<words>.*)\.sql")
 _SECTION = re.compile(r"^--[ \t]*migrate:(up|down)\b", re.MULTILINE)
 _PHASE = re.compile(r"^--[ \t]*phase:[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
+_LONE_COMMENT = re.compile(r"^[ \t]*--[ \t][^\n'\"`]*$", re.MULTILINE)
 _LINE_COMMENT = re.compile(r"--[^\n]*")
 
 
@@ -59,7 +61,7 @@ class Dbmate:
         require_program(settings, program, option="dbmate_program", what="program")
         self._program, self._directory = program, settings.project_dir / directory
         self._url_variable = settings.database_url_variable
-        self._project = Project(settings, configuration="the app's dbmate", tool="dbmate")
+        self._project = Project(settings, configuration="the app's dbmate", tool="dbmate", url_for=GO)
         self.surroundings = self._project.surroundings
 
     def schema(self) -> Schema:
@@ -68,8 +70,9 @@ class Dbmate:
         Raises:
             BatonError: a file or the database cannot be read.
         """
-        revisions = in_line(described(path.name, read_text(path) or "") for path in self._files().values())
-        done = tuple(self._applied())
+        kind = self._project.kind
+        revisions = in_line(described(path.name, read_text(path) or "", kind) for path in self._files().values())
+        done = tuple(applied(self.surroundings))
         return Schema(done[-1:], tuple(one.revision for one in revisions[-1:]), revisions, done)
 
     def up(self, way: Way, session: LockSession) -> Ended:
@@ -110,39 +113,32 @@ class Dbmate:
                 )
         return dict(sorted(found.items()))
 
-    def _applied(self) -> list[str]:
-        around = self.surroundings
-        table = around.variables.get("DBMATE_MIGRATIONS_TABLE") or "schema_migrations"
-        paths = parse_qs(urlsplit(around.url).query).get("search_path", [])
-        if "." not in table and paths:
-            table = f"{paths[0].split(',')[0].strip()}.{table}"
-        quoted = ".".join('"' + part.replace('"', '""') + '"' for part in table.split("."))
-        with (
-            in_words("to read the schema's revision from the database; nothing was changed"),
-            connect(around.variables, around.url, application_name="baton.db_migrate reading") as session,
-        ):
-            session.execute(b"SET default_transaction_read_only = on")
-            row = session.execute(b"SELECT to_regclass(%s) IS NOT NULL", [quoted]).fetchone()
-            if row is None or not row[0]:
-                return []
-            rows = session.execute(f"SELECT version FROM {quoted}".encode()).fetchall()  # noqa: S608 - quoted above
-        return sorted(str(version) for (version,) in rows)
 
-
-def described(name: str, text: str) -> Revision:
+def described(name: str, text: str, kind: str = POSTGRESQL) -> Revision:
     """Return the migration in the file ``name`` with this ``text``; a line ``-- phase: contract`` gives its phase."""
     match = _FILE.fullmatch(name)
     if match is None:
         raise AssertionError("only files with a number are read")
     phase = _PHASE.search(text)
-    down = ""
+    down, whole = "", False
     sections = list(_SECTION.finditer(text))
     for section, after in zip(sections, [*sections[1:], None]):
+        options, _newline, body = text[section.end() : after.start() if after else len(text)].partition("\n")
         if section[1] == "down":
-            down = text[section.end() : after.start() if after else len(text)].partition("\n")[2]
+            down = body
+        elif kind == SQLITE:
+            whole = "transaction:false" not in options
+        else:
+            whole = kind == POSTGRESQL or _statements(body) == 1
     return Revision(
         match["version"],
         description=match["words"].strip("_-").replace("_", " "),
         phase=phase[1] if phase else "unmarked",
         down="yes" if re.sub(r"\s", "", _LINE_COMMENT.sub("", down)).strip(";") else "empty",
+        whole=whole,
     )
+
+
+def _statements(text: str) -> int:
+    """Return how many statements there are at most: a semicolon in a comment counts too, where the comment may be quoted text."""
+    return sum(1 for one in _LONE_COMMENT.sub("", text).split(";") if one.strip())

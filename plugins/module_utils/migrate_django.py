@@ -14,6 +14,7 @@ import typing
 
 from ansible_collections.baton.release.plugins.module_utils import _django_reader
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import MYSQL, POSTGRESQL, SQLITE
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema
 from ansible_collections.baton.release.plugins.module_utils.migration_project import (
     Project,
@@ -27,6 +28,8 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, ToolSettings
 
 __all__ = ["Django"]
+
+_VENDORS = {POSTGRESQL: "postgresql", MYSQL: "mysql", SQLITE: "sqlite"}
 
 
 class Django:
@@ -60,13 +63,14 @@ class Django:
             BatonError: the interpreter has no Django, or the project cannot be loaded.
         """
         answer = self._project.ask(
-            [self._python, "-", self._manage, self._alias], program=inspect.getsource(_django_reader)
+            [self._python, "-", self._manage, self._alias, _VENDORS[self._project.kind]],
+            program=inspect.getsource(_django_reader),
         )
         if "vendor" in answer:
             raise BatonError(
-                found=f"settings whose database '{self._alias}' is {answer['vendor']}",
-                expected="PostgreSQL, because the migration lock lives there",
-                fix="correct the settings or the option django_database; other databases are not supported",
+                found=f"settings whose database '{self._alias}' is {answer['vendor']}, and a database URL of {self._project.kind}",
+                expected="one and the same database, because the migration lock lives there",
+                fix="correct the settings, the option django_database or the URL",
             )
         revisions = tuple(Revision(**{**one, "parents": tuple(one["parents"])}) for one in answer["revisions"])
         return Schema(

@@ -13,6 +13,7 @@ import typing
 
 from ansible_collections.baton.release.plugins.module_utils import _knex_reader
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import MYSQL, POSTGRESQL, SQLITE
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema, in_line
 from ansible_collections.baton.release.plugins.module_utils.migration_project import (
     Project,
@@ -27,6 +28,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["Knex"]
 
+_DIALECTS = {POSTGRESQL: "postgresql", MYSQL: "mysql", SQLITE: "sqlite3"}
 _KNEXFILES = ("knexfile.js", "knexfile.cjs", "knexfile.mjs", "knexfile.ts")
 _UNLOCK = "see that nobody runs knex by hand, then run 'knex migrate:unlock' in the release tree, and this again"
 
@@ -64,13 +66,14 @@ class Knex:
             BatonError: the tree has no knex, or the knexfile or one of the migrations cannot be loaded.
         """
         self._answer = self._project.ask(
-            [self._node, "--input-type=commonjs", "-", self._knexfile], program=_knex_reader.PROGRAM
+            [self._node, "--input-type=commonjs", "-", self._knexfile, _DIALECTS[self._project.kind]],
+            program=_knex_reader.PROGRAM,
         )
         if "dialect" in self._answer:
             raise BatonError(
-                found=f"a knexfile for {self._answer['dialect']}",
-                expected="PostgreSQL, because the migration lock lives there",
-                fix="correct the knexfile or NODE_ENV; other databases are not supported",
+                found=f"a knexfile for {self._answer['dialect']}, and a database URL of {self._project.kind}",
+                expected="one and the same database, because the migration lock lives there",
+                fix="correct the knexfile, NODE_ENV or the URL",
             )
         revisions = in_line(Revision(**one) for one in self._answer["revisions"])
         done = tuple(self._answer["done"])

@@ -4,19 +4,21 @@
 
 from __future__ import annotations
 
-import re
 import time
 import typing
 from dataclasses import dataclass, replace
 
 from ansible_collections.baton.release.plugins.module_utils import migration_log
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.migration_lookout import look_out
+from ansible_collections.baton.release.plugins.module_utils.migration_advice import advice, difference, waited_in_vain
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import POSTGRESQL, kind_of
+from ansible_collections.baton.release.plugins.module_utils.migration_locks import look_out_for
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT
 
 if typing.TYPE_CHECKING:
     from pathlib import Path
 
+    from ansible_collections.baton.release.plugins.module_utils.migration_advice import Objects
     from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
     from ansible_collections.baton.release.plugins.module_utils.migration_lookout import Blocker
@@ -25,8 +27,6 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["Change", "Made", "seen"]
 
-# What PostgreSQL says in English, and what its code is called in any language.
-_LOCK_TIMEOUT = re.compile("lock timeout|LockNotAvailable|55P03")
 _LONGEST_PAUSE = 30.0  # seconds
 
 
@@ -70,6 +70,7 @@ class Change:
         Raises:
             BatonError: with the revision that was reached, when something was begun.
         """
+        was = self.session.objects()
         migration_log.begin(self.state_dir, str(self.way), self._noted(self.steps), token=token)
         try:
             gone = self._run(retries, time.monotonic() + timeout)
@@ -77,7 +78,7 @@ class Change:
             self._end(None, ())  # refused, and not begun
             raise
         if gone.ended.returncode != 0:
-            raise self._failure(gone)
+            raise self._failure(gone, was)
         after, invalid = self.tool.schema(), self.session.invalid_indexes()
         self._refuse_other_end(after, gone.ended)
         self._end(None, self.steps)
@@ -90,12 +91,13 @@ class Change:
             BatonError: refused, and not begun.
         """
         useless = set(self.session.invalid_indexes())
+        kind = self._kind
         gone = self._attempt(self.way)
         for timeouts in range(retries):
             pause = min(2**timeouts, _LONGEST_PAUSE)
             # An index that was given up half-built is in the way of the next attempt, and only a person should remove it.
             half_built = not useless.issuperset(self.session.invalid_indexes())
-            if not _waited_in_vain(gone.ended) or half_built or time.monotonic() + pause >= deadline:
+            if not waited_in_vain(kind, gone.ended) or half_built or time.monotonic() + pause >= deadline:
                 break
             # In between the app gets its table.
             time.sleep(pause)
@@ -104,7 +106,7 @@ class Change:
             try:
                 now = self.tool.schema()
                 left = self.way.left(now)
-                if not left:
+                if not left or not self._may_be_repeated(left[0]):
                     break
                 again = self._attempt(replace(self.way, before=now, steps=tuple(left)))
             except BatonError:
@@ -113,11 +115,18 @@ class Change:
             gone = again._replace(timeouts=timeouts + 1)
         return gone
 
+    @property
+    def _kind(self) -> str:
+        return kind_of(self.tool.surroundings.url)
+
+    def _may_be_repeated(self, failed: Revision) -> bool:
+        """Say whether nothing of the migration that failed can be there already, rows that it has added included."""
+        return self._kind == POSTGRESQL or (self.way.up and failed.whole)
+
     def _attempt(self, way: Way) -> _Gone:
-        around = self.tool.surroundings
-        with look_out(around.variables, around.url) as blockers:
+        with look_out_for(self.tool.surroundings) as blockers:
             ended = self.tool.up(way, self.session) if way.up else self.tool.down(way, self.session)
-        return _Gone(ended, 0, blockers if _waited_in_vain(ended) else [])
+        return _Gone(ended, 0, blockers if waited_in_vain(self._kind, ended) else [])
 
     def _refuse_other_end(self, after: Schema, ended: Ended) -> None:
         """Refuse to believe a tool that says it succeeded when the database says otherwise."""
@@ -138,10 +147,11 @@ class Change:
             **self.way.as_result(done),
         )
 
-    def _failure(self, gone: _Gone) -> BatonError:
+    def _failure(self, gone: _Gone, was: Objects) -> BatonError:
         """Note what is done in spite of the failure, and return what to say of it."""
         ended = gone.ended
         invalid = self.session.invalid_indexes()
+        stands = difference(was, self.session.objects())
         details: dict[str, typing.Any] = {"current_before": list(self.way.before.current), "output": ended.tail}
         try:
             now = self.tool.schema()
@@ -162,10 +172,12 @@ class Change:
         return BatonError(
             found=f"the tool was to {self.way} and {_how(ended)}; {'; '.join(told)}",
             expected="every migration to succeed",
-            fix=self.tool.advice(ended) or _advice(gone, self.last, invalid),
+            fix=self.tool.advice(ended)
+            or advice(self._kind, ended, gone.blockers, failed_before=bool(self.last), invalid=invalid, stands=stands),
+            stands=stands,
             invalid_indexes=invalid,
             blockers=[one.as_result() for one in gone.blockers],
-            lock_timeouts=gone.timeouts + _waited_in_vain(ended),
+            lock_timeouts=gone.timeouts + waited_in_vain(self._kind, ended),
             **details,
             last_attempt=str(self.last or ""),
         )
@@ -199,42 +211,3 @@ def _how(ended: Ended) -> str:
     if ended.returncode is None:
         return "did not end in time and was ended"
     return f"ended with {ended.returncode}: {ended.headline}"
-
-
-def _waited_in_vain(ended: Ended) -> bool:
-    return ended.returncode not in (0, None) and bool(_LOCK_TIMEOUT.search(ended.output))
-
-
-def _advice(gone: _Gone, last: migration_log.Attempt | None, invalid: list[str]) -> str:
-    ended = gone.ended
-    if ended.returncode is None:
-        return "raise timeout or make the migration smaller, and run again; what was not committed is rolled back"
-    if _waited_in_vain(ended):
-        pids = [one.pid for one in gone.blockers if one.pid]
-        ending = "".join(f", or end it (SELECT pg_terminate_backend({pid}))" for pid in pids[:1])
-        first = f"{_remove_index(invalid)}; " if invalid else ""
-        return (
-            f"{first}another session uses the table: run again when its transaction is over{ending}, at a quieter time,"
-            " or raise ddl_lock_timeout"
-        )
-    if "statement timeout" in ended.output:
-        return "make the migration smaller, or raise statement_timeout"
-    if invalid:
-        return f"{_remove_index(invalid)}, correct what the output says, such as doubled values, and run again"
-    if "already exists" in ended.output:
-        which = "that attempt" if last else "an earlier attempt, or a person,"
-        return (
-            f"{which} has left a part of this migration behind, which ran outside a transaction: remove that part by hand,"
-            " or let the migration skip what is there, and run again"
-        )
-    return (
-        "read output, correct the migration and run again; statements outside a transaction, such as"
-        " CREATE INDEX CONCURRENTLY, may have left something behind"
-    )
-
-
-def _remove_index(invalid: list[str]) -> str:
-    return (
-        "CREATE INDEX CONCURRENTLY leaves an invalid index behind when it fails: run DROP INDEX CONCURRENTLY"
-        f" {', '.join(invalid)}"
-    )

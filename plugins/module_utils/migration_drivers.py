@@ -8,6 +8,7 @@ import sys
 import typing
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import refuse_other_kind
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
@@ -131,7 +132,7 @@ def tool(driver: str, settings: ToolSettings, options: Options) -> Tool:
 
     Raises:
         NotThereYet: something that a release has still to bring.
-        BatonError: an option that another driver has.
+        BatonError: an option that another driver has, or that means nothing to the kind of database.
     """
     for option, drivers in OWN_OPTIONS.items():
         if options[option] is not None and driver not in drivers:
@@ -140,4 +141,6 @@ def tool(driver: str, settings: ToolSettings, options: Options) -> Tool:
                 expected=f"{option} only with {' or '.join(drivers)}",
                 fix=f"leave out {option}, or correct driver; nothing was touched",
             )
-    return DRIVERS[driver](settings, options)
+    found = DRIVERS[driver](settings, options)
+    refuse_other_kind(driver, found.surroundings.url, options)
+    return found

@@ -40,4 +40,4 @@ class Tool(typing.Protocol):
         """
 
     def advice(self, ended: Ended) -> str | None:
-        """Return what to do about a run of the tool that failed, None when only PostgreSQL's own words tell."""
+        """Return what to do about a run of the tool that failed, None when only the database's own words tell."""

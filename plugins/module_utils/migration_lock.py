@@ -42,7 +42,7 @@ SELECT quote_ident(space.nspname) || '.' || quote_ident(class.relname)
 
 
 class LockSession(typing.NamedTuple):
-    """The session that holds the lock: the descriptor of its socket, and the server's version as 180006 for 18.6."""
+    """What holds the lock: the descriptor of its socket or file, and PostgreSQL's version as 180006 for 18.6, 0 for others."""
 
     fileno: int
     server_version: int
@@ -50,6 +50,9 @@ class LockSession(typing.NamedTuple):
     """Names the indexes of the database that are not valid, also when the session is lost; none when the database does not answer."""
     held: typing.Callable[[], bool]
     """Says whether the session is still there, and with it the lock."""
+    product: str = "PostgreSQL"
+    objects: typing.Callable[[], typing.Optional[typing.Dict[str, str]]] = lambda: None  # noqa: UP006, UP045 - as above
+    """Says what the schema consists of, where a migration that fails may leave a part of it behind; None where it does not, or for now."""
 
 
 @contextlib.contextmanager

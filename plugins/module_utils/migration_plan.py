@@ -29,6 +29,8 @@ class Revision:
     phase: str = "unmarked"
     parents: tuple[str, ...] = ()
     down: str = "yes"
+    whole: bool = False
+    """Whether a way up that fails leaves nothing of it behind, also where a change of the schema is no part of a transaction."""
 
     def as_result(self) -> dict[str, str]:
         """Return what a module says of it."""

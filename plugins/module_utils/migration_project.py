@@ -4,14 +4,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import secrets
 import shutil
 import time
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils._psycopg import database_refusal
+from ansible_collections.baton.release.plugins.module_utils import _psycopg, _pymysql, _sqlite
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import MYSQL, POSTGRESQL, SQLITE, kind_of
+from ansible_collections.baton.release.plugins.module_utils.migration_session import (
+    NO_URL,
+    READ_ONLY,
+    limits,
+    session_variables,
+)
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import NotThereYet, run, surroundings
 
 if typing.TYPE_CHECKING:
@@ -25,27 +34,35 @@ JAVA_READ_TIMEOUT = 240.0
 """Seconds; on a host that has much else to do Java alone was seen to take a minute to start."""
 # Since PostgreSQL 14 a running statement can notice that its client is gone, and not run on beside the next attempt.
 _CLIENT_CHECK_SINCE = 140000
+_REFUSALS = {
+    POSTGRESQL: _psycopg.database_refusal,
+    MYSQL: _pymysql.database_refusal,
+    SQLITE: _sqlite.database_refusal,
+}
+_READ_ONLY = re.compile("read.only transaction", re.IGNORECASE)
 _UNPACK = "unpack the app's artifact on this host first, or correct the option"
 
 
 class Project:
     """A release tree on this host, and the environment of its tool."""
 
-    def __init__(self, settings: ToolSettings, *, configuration: str, tool: str) -> None:
+    def __init__(self, settings: ToolSettings, *, configuration: str, tool: str, url_for: str = NO_URL) -> None:
         """Work out the environment.
 
         Args:
             settings: how the tool is run.
             configuration: the file of the tree that tells the tool what to do, for messages.
             tool: what the tool is called, for messages.
+            url_for: who reads the URL of a database of MySQL, as ``migration_session`` has it.
 
         Raises:
             NotThereYet: the database URL is not there.
             BatonError: an env file cannot be read.
         """
-        self._settings, self._configuration, self._tool = settings, configuration, tool
+        self._settings, self._configuration, self._tool, self._url_for = settings, configuration, tool, url_for
         self._until: float | None = None
         self.surroundings = surroundings(settings)
+        self.kind = kind_of(self.surroundings.url)
 
     def ask(self, argv: typing.Sequence[str], *, program: str) -> dict[str, typing.Any]:
         """Run ``argv`` and a marker with ``program`` on its standard input, and return the JSON object on the line with the marker.
@@ -75,7 +92,7 @@ class Project:
         more: typing.Mapping[str, str] | None = None,
         timeout: float = _READ_TIMEOUT,
     ) -> Ended:
-        """Run ``argv``; the server itself refuses whatever it might want to write.
+        """Run ``argv``; the server itself refuses whatever it might want to write, where the tool can be told to ask for that.
 
         Args:
             argv: the command.
@@ -83,7 +100,20 @@ class Project:
             more: variables on top of the environment.
             timeout: seconds that it may take.
         """
-        return self._run(argv, {**(more or {}), "PGOPTIONS": self.options_to_read(more)}, timeout, program=program)
+        with self._reading(more) as own:
+            return self._run(argv, {**(more or {}), **own}, timeout, program=program)
+
+    @contextlib.contextmanager
+    def _reading(self, more: typing.Mapping[str, str] | None) -> typing.Iterator[dict[str, str]]:
+        """Give the variables with which a tool writes nothing."""
+        url, variable = self.surroundings.url, self._settings.database_url_variable
+        if self.kind == POSTGRESQL:
+            yield {"PGOPTIONS": self.options_to_read(more)}
+        elif self.kind == MYSQL:
+            yield session_variables(variable, url, READ_ONLY, self._url_for)
+        else:
+            with _sqlite.stand_in(url) as instead:
+                yield {variable: instead} if instead else {}
 
     def change(
         self,
@@ -96,7 +126,7 @@ class Project:
 
         All commands of all calls together have the time that the settings allow, from the first one on.
         """
-        variables = {**(more or {}), "PGOPTIONS": self.options_to_change(session, more)}
+        variables = {**(more or {}), **self._changing(session, more)}
         if self._until is None:
             self._until = time.monotonic() + self._settings.timeout
         ended = None
@@ -108,6 +138,15 @@ class Project:
         if ended is None:
             raise AssertionError("a plan with steps has at least one command")
         return ended
+
+    def _changing(self, session: LockSession, more: typing.Mapping[str, str] | None) -> dict[str, str]:
+        """Return the variables with which a tool waits and runs only as long as it may."""
+        if self.kind == POSTGRESQL:
+            return {"PGOPTIONS": self.options_to_change(session, more)}
+        if self.kind == MYSQL:
+            wanted = limits(self._settings, session.product)
+            return session_variables(self._settings.database_url_variable, self.surroundings.url, wanted, self._url_for)
+        return {}
 
     def options_to_read(self, more: typing.Mapping[str, str] | None = None) -> str:
         """Return the settings of the tool's own session, as in PGOPTIONS, in which the server refuses all writes."""
@@ -127,15 +166,17 @@ class Project:
         """Return what to say of a tool that could not read where the schema is."""
         found = f"{self._configuration} or one of its migrations failed: {ended.headline}"
         fix = "read output, correct the app's tree or its environment"
-        refusal = database_refusal("\n".join(ended.tail))
+        refusal = _REFUSALS[self.kind]("\n".join(ended.tail))
         if refusal is not None:
             found, fix = refusal
-        elif "read-only transaction" in ended.output:
+        elif _READ_ONLY.search(ended.output):
             found = f"{self._configuration} writes to the database while it is only read"
             fix = "move these statements into a migration"
         elif ended.returncode is None:
             found = f"{self._configuration} did not end in time"
-            fix = "look for locks on the version table (pg_locks), then run again"
+            fix = (
+                f"look for locks on the version table{' (pg_locks)' if self.kind == POSTGRESQL else ''}, then run again"
+            )
         return BatonError(
             found=found,
             expected="to read the schema's revision from the database",

@@ -20,6 +20,7 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 from ansible_collections.baton.release.plugins.module_utils.envfile import parse
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import POSTGRESQL, kind_of
 from ansible_collections.baton.release.plugins.module_utils.migration_user import Account, account_of
 
 if typing.TYPE_CHECKING:
@@ -106,7 +107,7 @@ def surroundings(settings: ToolSettings) -> Surroundings:
 
     Raises:
         NotThereYet: no database URL in it, or no such user.
-        BatonError: an env file cannot be read, or a time is none.
+        BatonError: an env file cannot be read, a time is none, or the URL leads to no database that is known.
     """
     for name in ("ddl_lock_timeout", "statement_timeout"):
         value = getattr(settings, name)
@@ -125,7 +126,6 @@ def surroundings(settings: ToolSettings) -> Surroundings:
             delivered.update(values)
     own = os.environ if account is None else account.own_environment(os.environ)
     variables = {**own, **delivered, **settings.environment}
-    variables.setdefault("PGOPTIONS", _limits(settings))
     rehearsal_url = variables.pop(settings.rehearsal_url_variable, "")
     for name, value in settings.instead.items():
         variables.pop(name, None)
@@ -139,6 +139,8 @@ def surroundings(settings: ToolSettings) -> Surroundings:
             expected="the database's URL in one of env_files",
             fix="deliver the app's secrets before its migrations, or name the file that holds them in env_files",
         )
+    if kind_of(url) == POSTGRESQL:
+        variables.setdefault("PGOPTIONS", _limits(settings))
     secrets = _secrets(url, delivered, settings.environment) | _secrets(rehearsal_url, {}, {})
     return Surroundings(variables, url, tuple(missing), secrets, account, rehearsal_url)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils import migration_log
 from ansible_collections.baton.release.plugins.module_utils.fence import fenced
 from ansible_collections.baton.release.plugins.module_utils.migration_change import Change, seen
-from ansible_collections.baton.release.plugins.module_utils.migration_lock import migration_lock
+from ansible_collections.baton.release.plugins.module_utils.migration_locks import hold_lock
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import (
     Way,
     refuse_contract,
@@ -155,8 +155,7 @@ def _gate(tool: Tool, wanted: Wanted, gate: Gate, way: Way, *, only_kept: bool =
 
 
 def _change(tool: Tool, wanted: Wanted, gate: Gate, directory: Path, token: int | None) -> dict[str, typing.Any]:
-    around = tool.surroundings
-    with migration_lock(around.variables, around.url, wait=wanted.lock_timeout) as session:
+    with hold_lock(tool.surroundings, wait=wanted.lock_timeout) as session:
         # Read under the lock: whoever held it before may have done this very work.
         before = tool.schema()
         last = migration_log.last_failed(directory)
@@ -174,6 +173,8 @@ def _change(tool: Tool, wanted: Wanted, gate: Gate, directory: Path, token: int 
     msg = f"{'applied' if way.up else 'undid'} {', '.join(one.revision for one in way.steps)}; {made.after.where}"
     if not made.lock_kept:
         msg += "; the session that held the migration lock has ended meanwhile, so see that nothing else migrated beside this"
+    if last and session.product in ("MariaDB", "MySQL"):
+        msg += f"; {last}, and rows that it had changed by then may be changed twice, see to them"
     if made.invalid_indexes:
         msg += f"; invalid indexes, which are of no use: {', '.join(made.invalid_indexes)}"
     return {

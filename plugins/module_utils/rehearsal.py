@@ -22,6 +22,8 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_json, write_json
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import POSTGRESQL, kind_of
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT, EXPAND, REVIEW
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_findings import findings, sizes
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_given import given_room
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_run import ask
@@ -68,6 +70,7 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
     """
     started = time.monotonic()
     around = tool.surroundings
+    _refuse_unrehearsed(kind_of(around.url), way)
     if how.server_variable and not around.rehearsal_url:
         raise _no_url(how, around)
     target = read_target(around, how.tables, how.statements_of)
@@ -184,9 +187,38 @@ def _content(path: Path) -> bytes:
         return f"{state.st_size} {state.st_mtime_ns}".encode()
 
 
-def not_made(error: BatonError) -> Found:
-    """Return what is said of a rehearsal that was not possible."""
-    return _not_made(error.found)
+def _refuse_unrehearsed(kind: str, way: Way) -> None:
+    """Refuse to rehearse what has no shadow.
+
+    Raises:
+        BatonError: it is another kind of database than PostgreSQL.
+    """
+    if kind == POSTGRESQL:
+        return
+    mend = (
+        "mark each migration as expand or contract, try it on a copy of the database, and use rehearsal: report or off"
+        if way.up
+        else "undo it by itself (migrate_action=rollback of migrate.yml), when no version in use needs it, after a look at what is lost"
+    )
+    raise BatonError(
+        found=f"a database of {kind}, in which migrations are not rehearsed",
+        expected="PostgreSQL for a rehearsal",
+        fix=f"{mend}; nothing was changed",
+    )
+
+
+def not_made(error: BatonError, way: Way, kind: str) -> Found:
+    """Return what is said of a rehearsal that was not possible; of a kind of database that has none, by what the files say themselves."""
+    found = _not_made(error.found)
+    if kind == POSTGRESQL:
+        return found
+    contract = [one.revision for one in way.steps if one.phase == CONTRACT]
+    unmarked = [one.revision for one in way.steps if one.phase not in (CONTRACT, EXPAND)]
+    level = CONTRACT if contract else REVIEW if unmarked or not way.up else EXPAND
+    told = [f"{level} by what the migrations say themselves, which nobody has measured"]
+    told += [f"contract: {one}, as it is marked" for one in contract]
+    told += [f"review: {one}, which has no mark: see that the version before survives it" for one in unmarked]
+    return {**found, "level": level, "report": [*found["report"], *told]}
 
 
 def _not_made(why: str) -> Found:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import kind_of
 from ansible_collections.baton.release.plugins.module_utils.rehearsal import not_made, rehearse
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT, REVIEW
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import OFF
@@ -43,7 +44,7 @@ def pass_gate(gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_ke
     except BatonError as error:
         if gate.required:
             raise
-        return not_made(error)
+        return not_made(error, way, kind_of(tool.surroundings.url))
     if gate.required and found["made"] and not way.up:
         _refuse_loss(found, way)
     if gate.required and found["made"]:

@@ -13,8 +13,8 @@ author:
   - The baton.release founders (@baton-release)
 description:
   - Runs the app's migrations with the app's own migration tool, and verifies where the schema is afterwards.
-  - Holds an advisory lock in the database while it does so. However many hosts run this at the same time,
-    the migrations run once, and the others wait and report no change.
+  - Holds a lock while it does so, in PostgreSQL, MySQL and MariaDB in the database, with SQLite on a file beside it. However many hosts
+    run this at the same time, the migrations run once, and the others wait and report no change.
   - The tool inherits the connection that holds the lock. When this module is killed and the tool goes on,
     the lock lasts until the tool ends, so that the next run waits instead of migrating beside it.
   - Migrations that the previous version of the app would not survive are refused unless O(allow_contract=true).
@@ -24,8 +24,9 @@ description:
     (the previous version does not survive it, or nobody can know).
   - The password of the database is never part of a command line, and is masked in every message.
 requirements:
-  - psycopg >= 3.1, for O(state=upgraded) and O(state=downgraded) outside check mode, and for every O(state) with V(dbmate), V(flyway),
-    V(liquibase) and V(sqitch)
+  - psycopg >= 3.1, with PostgreSQL for O(state=upgraded) and O(state=downgraded) outside check mode, and for every O(state) with V(dbmate),
+    V(flyway), V(liquibase) and V(sqitch)
+  - PyMySQL >= 0.9, with MySQL and MariaDB for the same of V(alembic), V(command), V(dbmate), V(django) and V(knex)
 extends_documentation_fragment:
   - baton.release.attributes
   - baton.release.fence
@@ -195,9 +196,14 @@ options:
     default: []
   database_url_variable:
     description:
-      - Environment variable of the tool that holds the URL of its PostgreSQL database.
-        SQLAlchemy's form C(postgresql+psycopg://) is understood.
-      - The URL has to lead to the server itself, not to a pooler in transaction mode, as locks belong to sessions.
+      - Environment variable of the tool that holds the URL of its database. The scheme says what kind of database that is,
+        C(postgresql://), C(mysql://), C(mariadb://) or C(sqlite:////). SQLAlchemy's forms such as C(postgresql+psycopg://) and
+        C(mysql+pymysql://) are understood.
+      - The URL has to lead to the server itself, not to a pooler in transaction mode, as locks belong to sessions. Of a cluster in which
+        each server has locks of its own (Galera, group replication) all runs have to reach the same server.
+      - That of SQLite has four slashes and the absolute path of a file outside of the release tree (C(sqlite:////srv/shop/shared/shop.db)).
+        The lock is on the file beside it whose name ends with C(.baton-lock), which is to stay there. It holds for the runs on one host, so
+        the file must not be on a file system of the network.
     type: str
     default: DATABASE_URL
   lock_timeout:
@@ -209,6 +215,12 @@ options:
       - How long one statement of a migration may wait for a lock on a table before the migration fails. While it waits,
         the app's requests for that table queue up behind it.
       - Given to the tool in C(PGOPTIONS), which drivers based on libpq obey, unless the environment has a C(PGOPTIONS).
+      - With MySQL and MariaDB it is C(lock_wait_timeout) and C(innodb_lock_wait_timeout), in whole seconds, at least one. V(dbmate) and
+        V(alembic) are told in the URL, V(alembic) where the URL is one of SQLAlchemy's pymysql, mysqldb, aiomysql or asyncmy and has no
+        C(init_command) of its own. To every tool the variable C(BATON_INIT_COMMAND) gives the statement with which a session has to
+        begin. Settings of Django (C(OPTIONS), C(init_command)), a knexfile (C(pool.afterCreate)) and the programs of V(command) have to
+        use it themselves; otherwise nothing limits how long they wait, but O(timeout).
+      - SQLite has no such thing, only what the tool itself says (C(busy_timeout)).
     type: str
     default: 5s
   ddl_lock_retries:
@@ -216,12 +228,16 @@ options:
       - How often to go on with what is left when a migration has waited for a lock on a table in vain (O(ddl_lock_timeout)), after a pause
         of 1, 2, 4 and so on up to 30 seconds, in which the app gets its table.
       - Not after an index was left invalid because C(CREATE INDEX CONCURRENTLY) has waited in vain, as it would be in the way.
+      - With MySQL and MariaDB, where half of a migration may be there and a row that is added twice would be, only what can have left
+        nothing behind is tried again, after a deadlock too. That is a migration of V(dbmate) with one statement. With SQLite it is one of
+        V(dbmate) in a transaction.
     type: int
     default: 3
   statement_timeout:
     description:
       - How long one statement of a migration may run before it fails, such as V(10min). With V(0) as long as it takes.
-      - Given to the tool as O(ddl_lock_timeout) is.
+      - Given to the tool as O(ddl_lock_timeout) is, with MariaDB as C(max_statement_time), with MySQL as C(max_execution_time), which holds
+        for reading alone.
     type: str
     default: "0"
   timeout:
@@ -253,6 +269,8 @@ options:
       - On the way down it is the version that serves now which has to survive. V(required) refuses there as well when data is gone that an
         older version needs, because the way up removed it and the way down makes it anew, empty.
       - What was found is used again while the release tree, the schema and the tool's tables are the same. In check mode only that is used.
+      - There is none with MySQL, MariaDB and SQLite. V(report) says so then, with the level that the marks of the migrations give, which is
+        V(review) for one without a mark, and V(required) refuses. Options of a rehearsal other than O(rehearsal) are refused.
       - The tables are empty, so a migration that needs rows fails, and one that fails for certain rows does not. So the rows of the
         database are asked whether they are in the way of what the schema is to refuse (RV(rehearsal.prechecks)), each time, also when what
         was found is used again.
@@ -340,6 +358,21 @@ options:
         choices: [expand, contract, unmarked]
         default: unmarked
 notes:
+  - What was tested on which database, each against the real one. MySQL itself is not tested, and taken for MariaDB as far as the two agree.
+  - "V(alembic), PostgreSQL: tested, MariaDB: tested (pymysql), SQLite: tested."
+  - "V(command), PostgreSQL: tested, MariaDB: tested, SQLite: tested."
+  - "V(dbmate), PostgreSQL: tested, MariaDB: tested, SQLite: tested."
+  - "V(django), PostgreSQL: tested, MariaDB: tested (PyMySQL in place of mysqlclient), SQLite: tested."
+  - "V(knex), PostgreSQL: tested, MariaDB: tested (mysql2), SQLite: not tested."
+  - "V(liquibase), V(flyway) and V(sqitch), MySQL, MariaDB and SQLite: refused. Sqitch would show the password in a command line."
+  - In MySQL and MariaDB a change of the schema cannot be rolled back, and commits what was before it. So a migration that fails or is
+    killed may be there by half, with all tools but for single statements. RV(stands) names what of the schema it has got or lost by
+    then; rows that it has changed nobody can name. With SQLite the same holds for Alembic as it comes, and for a tool that uses no
+    transaction.
+  - Nothing has MySQL or MariaDB refuse what the app's own settings might write while they are only read, but V(alembic) and whoever uses
+    C(BATON_INIT_COMMAND), which then says C(SET SESSION TRANSACTION READ ONLY). With SQLite nothing does.
+  - What runs on in a server of MySQL or MariaDB after its tool was killed is waited for, as far as it changes the schema, up to
+    O(lock_timeout).
   - A rehearsal does not see how long something takes. It sees which tables are read as a whole, written anew or locked, and says how
     large they are in the database.
   - What differs between two versions of PostgreSQL is not seen when the shadow is of a later one than the database. RV(rehearsal.report)
@@ -423,6 +456,15 @@ EXAMPLES = r"""
     driver: liquibase
     liquibase_program: /opt/liquibase/liquibase
     liquibase_changelog: db/changelog.xml
+    project_dir: /srv/shop/releases/v1.3.0
+    env_files: [/etc/shop/secrets.env]
+    state_dir: /var/lib/baton/shop
+    token: "{{ lease.token }}"
+
+- name: Apply the migrations of an app on MariaDB (DATABASE_URL="mysql://shop:...@db.example.com/shop"), which are not rehearsed
+  baton.release.db_migrate:
+    driver: dbmate
+    rehearsal: report
     project_dir: /srv/shop/releases/v1.3.0
     env_files: [/etc/shop/secrets.env]
     state_dir: /var/lib/baton/shop
@@ -516,6 +558,14 @@ invalid_indexes:
   type: list
   elements: str
   returned: when something was applied or undone, or the tool failed
+stands:
+  description:
+    - What the schema has got (C(new)), lost (C(gone)) or changed since the migrations began, also by those of them that succeeded.
+    - Only where the database takes no change of the schema back (MySQL, MariaDB), or the tool may have it do so by half (SQLite).
+  type: list
+  elements: str
+  returned: when the tool failed
+  sample: ["new: column users.mail"]
 lock_timeouts:
   description: How often a migration waited for a lock on a table in vain.
   type: int
@@ -552,7 +602,7 @@ rehearsal:
       description: Of all that the rehearsal depends on.
       type: str
     level:
-      description: The worst of all levels, V(expand), V(review) or V(contract).
+      description: The worst of all levels, V(expand), V(review) or V(contract). Without a rehearsal, as the migrations are marked.
       type: str
     changes:
       description: Each change with its C(level), C(kind), C(name), C(what) happened to it, and the C(revisions) that did it.

@@ -444,6 +444,18 @@ def test_traffic_watch(sandbox: Path) -> None:
     assert_seen("traffic_watch")
 
 
+def _urls(sandbox: Path) -> st.SearchStrategy[str]:
+    """URLs of all kinds of databases, with hostile parts; nothing listens on port 1."""
+    servers = st.sampled_from(["mysql", "mysql+pymysql", "mariadb", "MYSQL", "postgresql", "oracle"])
+    server = st.builds(lambda scheme, what: f"{scheme}://u:{what}@127.0.0.1:1/{what}?{what}", servers, TEXTS)
+    file = st.builds(
+        lambda beginning, what: f"{beginning}{what}",
+        st.sampled_from(["sqlite:", "sqlite://", f"sqlite:///{sandbox}/", f"sqlite+x:///{sandbox}/../"]),
+        TEXTS.filter(lambda text: not text.startswith("/")),  # a lock would be made there
+    )
+    return server | file
+
+
 def test_db_migrate(sandbox: Path) -> None:
     project = sandbox / "project"
     project.mkdir()
@@ -477,7 +489,7 @@ def test_db_migrate(sandbox: Path) -> None:
         "python": paths(sandbox, "interpreter").filter(bool),  # without one it is the Python that runs the module
         "revision": TEXTS,
         "user": TEXTS,
-        "environment": st.fixed_dictionaries({"DATABASE_URL": TEXTS})
+        "environment": st.fixed_dictionaries({"DATABASE_URL": TEXTS | _urls(sandbox)})
         | st.dictionaries(st.sampled_from(["PGOPTIONS", "PATH", "LD_PRELOAD"]) | TEXTS, ANYTHING, max_size=2),
         "env_files": st.lists(paths(sandbox, "env"), max_size=2),
         "database_url_variable": TEXTS,

@@ -17,10 +17,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.baton.release.plugins.modules import db_migrate
 
-if typing.TYPE_CHECKING:
-    from tests.postgres import PostgresServer
-
-__all__ = ["Called", "Result", "Run", "finish", "until"]
+__all__ = ["Called", "Result", "Run", "Server", "finish", "until"]
 
 REPOSITORY = Path(__file__).parents[4]
 Result = typing.Dict[str, typing.Any]  # noqa: UP006 - evaluated on Python 3.9 too
@@ -40,12 +37,23 @@ class Run(typing.Protocol):
     def __call__(self, *, check: bool = False, fails: bool = False, **options: typing.Any) -> Result: ...
 
 
+class Server(typing.Protocol):
+    """Where the database is."""
+
+    password: str
+    port: int
+
+    def url(self, database: str = ..., *, password: str | None = None, driver: str = "") -> str: ...
+
+    def query(self, database: str, statement: str) -> list[tuple[typing.Any, ...]]: ...
+
+
 @dataclass
 class Called:
     """A release tree, an env file, a database, and what the module is called with."""
 
     root: Path
-    server: PostgresServer
+    server: Server
     database: str
     tree: Path = field(init=False)
     params: Result = field(init=False)

@@ -28,11 +28,15 @@ class Tree(Called, abc.ABC):
         super().__post_init__()
         self.tree.mkdir(parents=True)
         self.params.update(driver=self.driver, **self.options())
-        self.url(f"{self.server.url(self.database)}?sslmode=disable")
+        self.url(self.address())
         self.make()
         self.add(1, "CREATE TABLE users (id serial PRIMARY KEY, name text)", "DROP TABLE users")
         self.add(2, "INSERT INTO users (name) VALUES ('first')", phase="expand")
         self.add(3, "ALTER TABLE users ADD mail text", "ALTER TABLE users DROP mail")
+
+    def address(self) -> str:
+        """Return the URL of the database, as the tool reads it."""
+        return f"{self.server.url(self.database)}?sslmode=disable"
 
     def make(self) -> None:
         """Make the tree without its migrations."""

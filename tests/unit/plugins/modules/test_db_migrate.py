@@ -359,8 +359,8 @@ def test_a_missing_library_says_what_to_install_and_is_not_needed_to_plan(
     assert run(check=True)["changed"]
 
 
-@pytest.mark.parametrize("url", ["mysql://u:canary@h/d", "sqlite:///x", "postgresql://u:canary@[broken/d", "canary"])
-def test_a_url_that_is_not_of_postgresql_is_refused_without_showing_it(app: App, run: Run, url: str) -> None:
+@pytest.mark.parametrize("url", ["oracle://u:canary@h/d", "sqlite:///x", "postgresql://u:canary@[broken/d", "canary"])
+def test_a_url_that_cannot_be_used_is_refused_without_showing_it(app: App, run: Run, url: str) -> None:
     app.url(url)
     assert "canary" not in json.dumps(run(fails=True))
 
