@@ -357,20 +357,22 @@ def test_a_damaged_share_is_recognized_and_mended(nginx: RunningNginx) -> None:
     assert [ask(nginx, cookie=number)[1] for number in ("3", "50")] == ["green", "blue"]
 
 
-def test_a_share_that_nginx_does_not_see_is_not_made(nginx: RunningNginx) -> None:
+def test_a_share_that_nginx_does_not_see_is_not_made_and_one_that_is_there_is_said(nginx: RunningNginx) -> None:
     nginx.switch("blue", "none")
-    elsewhere = nginx.directory / "elsewhere"
-    elsewhere.mkdir()
     links = NginxLinks(nginx.state)
-    links.prepare(Routing("green"))
-    target = nginx.state / links.prepare(Routing("blue", share=5))
-    # What nginx looks at is another state directory, in which the share is not.
+    target = links.prepare(Routing("blue", share=5))
+    # Where nginx looks, there is what is live, and no client's number.
+    elsewhere = nginx.directory / "elsewhere/nginx.live"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "00").symlink_to(nginx.state / "nginx.live/00")
     config = nginx.directory / "shop.conf"
-    config.write_text(
-        config.read_text().replace(f"root {nginx.state}/$baton_shop_link;", f"root {elsewhere}/$baton_shop_link;")
-    )
-    (elsewhere / "nginx.live").symlink_to(nginx.state / "nginx.live")
+    looked_at = "root {}/$baton_shop_link;"
+    text = config.read_text().replace(looked_at.format(nginx.state), looked_at.format(elsewhere.parent))
+    config.write_text(text)
     nginx.reload()
     with pytest.raises(BatonError, match=rf"{target} lead to .*nginx, which follows them, finds none"):
         nginx.switch("green", "blue", share=5)
     assert live_link(nginx) == "nginx.d/to/blue"
+    links.publish(target)
+    with pytest.raises(BatonError, match=r"nginx.live lead to blue and green; nginx, .* finds blue and none"):
+        nginx.observe()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import sys
 
@@ -44,7 +45,7 @@ async def serve(arguments: list[str]) -> None:
         descriptor, slot, host = argument.split(":")
         answer = ANSWER.format(slot=slot, host=host).encode()
         listener = socket.socket(fileno=int(descriptor))
-        servers.append(await loop.create_server(lambda answer=answer: Answering(answer), sock=listener))
+        servers.append(await loop.create_server(functools.partial(Answering, answer), sock=listener))
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
 

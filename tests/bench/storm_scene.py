@@ -68,6 +68,12 @@ class _Nginx(RunningNginx):
 
 
 class _Caddy(RunningCaddy):
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        (self.state / "door").write_text(
+            "open"
+        )  # as lb_switch does; Caddy complains at each request of one that is missing
+
     def serve(self, host: str, slot: str) -> Backend:
         return _Socket(host, slot)
 

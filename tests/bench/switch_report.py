@@ -24,6 +24,8 @@ WORDS = """\
 - **sent again**: a kept connection was closed after the client had asked, and before a byte of the answer came. Then the client asks once
   again over a new connection, as browsers do for requests that may be repeated; a POST would be lost. A switch never does that, and it
   counts as a failure there. A reload of a load balancer that closes idle connections can: the two cross on the way.
+- Each time that Caddy loads a configuration, it drops requests, and no setting is known with which it does not. So its role has it load
+  none unless `caddy_reload` says so.
 - **stale**: began after a switch had ended, and was answered by the slot before.
 - **skew**: from the first answer of the new slot to the last one of the old one, which is what was in flight.
 - **before**: {quiet:g} s in which nothing was done."""
