@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: bench bench-migrations molecule fleet-up fleet-down help setup demo demo-down status test test-unit test-playbooks test-fleet test-others test-systemd test-prod test-newest chaos lint format clean
+.PHONY: bench bench-migrations bench-switches molecule fleet-up fleet-down help setup demo demo-down status test test-unit test-playbooks test-fleet test-others test-systemd test-prod test-newest chaos lint format clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ bench: $(VENV)/.test ## Measure releases on fleets of 1, 10 and 40 hosts, and wr
 
 bench-migrations: $(VENV)/.test ## Measure migrations and rehearsals against the bare tools, and write docs/bench_migrations.md (5 minutes)
 	@$(BIN)/python -m tests.bench.migrations $(BENCH) --report docs/bench_migrations.md
+
+bench-switches: $(VENV)/.test ## Measure switches and reloads under 600 requests a second, and write docs/bench_switches.md (5 minutes; haproxy and nginx installed)
+	@$(BIN)/python -m tests.bench.switches $(BENCH) --report docs/bench_switches.md
 
 molecule: $(VENV)/.test ## Test the roles for hosts each alone, with molecule on a fleet of its own
 	@$(BIN)/python -m pytest tests/systemd/test_molecule.py -q; ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended

@@ -11,12 +11,13 @@ it is asked from nginx's host. In flight are the connections of nginx to a serve
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import typing
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.connections import open_connections
@@ -24,7 +25,7 @@ from ansible_collections.baton.release.plugins.module_utils.door import OPEN, Do
 from ansible_collections.baton.release.plugins.module_utils.endpoints import parse_endpoint
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.nginx_door import DOOR, NginxDoor, seen_as
-from ansible_collections.baton.release.plugins.module_utils.nginx_links import LIVE, NginxLinks, ways
+from ansible_collections.baton.release.plugins.module_utils.nginx_links import FIRST_CLIENT, LIVE, NginxLinks, ways
 from ansible_collections.baton.release.plugins.module_utils.probe import observe
 from ansible_collections.baton.release.plugins.module_utils.routing import Routing
 from ansible_collections.baton.release.plugins.module_utils.seats import Pools
@@ -51,6 +52,8 @@ class _Configured:
     servers: typing.Mapping[str, tuple[str, ...]]
     door: bool
     """Whether it looks the door up."""
+    shares: bool
+    """Whether it goes by a client's number where the links say a share."""
 
 
 @dataclass(frozen=True)
@@ -182,16 +185,19 @@ class Nginx:
         del pools  # nginx is asked again: it may have another configuration meanwhile
         for attempt in range(_ATTEMPTS):  # somebody may switch between the two looks
             routing = NginxLinks(self.state_dir).routing()
+            looked_at = ["00", FIRST_CLIENT] if routing.share else ["00"]
             try:
                 configured = self._configured()
-                seen = self._leads_to(f"{LIVE}/00")
+                seen = [self._leads_to(f"{LIVE}/{name}") for name in looked_at]
             except _SilentError:
                 return routing
-            expected = ways(routing).get("00", NOTHING_LIVE)
+            expected = [ways(routing).get(name, NOTHING_LIVE) for name in looked_at]
             if seen == expected or routing.unsettled:
                 break
             if attempt + 1 == _ATTEMPTS:
-                raise self._other(LIVE, seen, expected)
+                raise self._other(LIVE, " and ".join(seen), " and ".join(expected))
+        if routing.share and not configured.shares:
+            routing = replace(routing, share=0, unsettled=f"{routing.word} after a reload")
         return _among(routing, configured.servers)
 
     def route(self, before: Routing, after: Routing, pools: Pools) -> None:
@@ -201,6 +207,8 @@ class Nginx:
             BatonError: nginx does not see it, and nothing was changed; or it does not answer.
         """
         del before
+        if after.share:
+            self._refuse_without_shares()
         links = NginxLinks(self.state_dir)
         target = links.prepare(after)
         # One link for each end: who sees one, sees all that lead there.
@@ -224,7 +232,19 @@ class Nginx:
                 expected=after.as_text().strip(),
                 fix="look who else changes these links, then run again",
                 live=found.live,
+                share=found.share,
             )
+
+    def _refuse_without_shares(self) -> None:
+        """Refuse a share where the running configuration would send all clients to the slot that is live."""
+        with contextlib.suppress(_SilentError):
+            if self._configured().shares:
+                return
+        raise BatonError(
+            found="nginx runs with a configuration that knows no shares, or does not answer",
+            expected="the configuration that the role nginx writes now",
+            fix="run provision.yml first, with nginx_reload: true, or leave traffic_steps empty; nothing was touched",
+        )
 
     def _other(self, target: str, seen: str, expected: str) -> BatonError:
         return BatonError(
@@ -243,7 +263,7 @@ class Nginx:
         try:
             told = json.loads(self._ask("/"))
             version, servers = str(told["version"]), {str(host): tuple(map(str, own)) for host, *own in told["servers"]}
-            configured = _Configured(int(told["pid"]), servers, bool(told.get("door")))
+            configured = _Configured(int(told["pid"]), servers, bool(told.get("door")), bool(told.get("shares")))
             app, state = str(told["app"]), Path(str(told["state"]))
         except (ValueError, LookupError, TypeError) as error:
             raise _SilentError(f"{self.admin} answers, but not as the role nginx configures it") from error
@@ -298,7 +318,7 @@ class Nginx:
 def _among(routing: Routing, hosts: typing.Collection[str]) -> Routing:
     """Return the routing with a seat for each of ``hosts``, those that nginx knows; say so where the links lead to others."""
     if routing.live in SLOTS:
-        return Routing(routing.live, dict.fromkeys(hosts, routing.live), unsettled=routing.unsettled)
+        return replace(routing, seats=dict.fromkeys(hosts, routing.live))
     if routing.live != MIXED:
         return routing
     strangers = sorted(host for host, slot in routing.seats.items() if slot != OUT and host not in hosts)

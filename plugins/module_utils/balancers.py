@@ -8,7 +8,6 @@ import typing
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED
 
 if typing.TYPE_CHECKING:
@@ -56,12 +55,6 @@ def _haproxy(options: Options) -> HAProxy:
 def _nginx(options: Options) -> Balancer:
     from ansible_collections.baton.release.plugins.module_utils.balancer_nginx import Nginx  # noqa: PLC0415 - see above
 
-    if 0 < options["share"] < WHOLE:
-        raise BatonError(
-            found=f"a share of {options['share']} per cent",
-            expected=f"0 or {WHOLE}: the driver nginx does not support another one",
-            fix="switch all clients at once",
-        )
     return Nginx(
         options["admin"] or "http://127.0.0.1:8083",
         options["app_name"],

@@ -6,9 +6,12 @@ A request has one of 256 buckets, by chance, and goes where ``nginx.live/<bucket
 
 - ``nginx.live`` is a link to ``nginx.d/to/<slot>``, or in a rolling update to ``nginx.d/mixed.<number>``.
 - In the former each bucket leads to the slot, in the latter to a seat, ``nginx.d/to/<host>_<slot>``.
+- While green has 5 % of the clients it is a link to ``nginx.d/to/blue/green.5``, and each bucket leads just there. That is how nginx sees
+  that there is a share, and it goes on from the same place by ``client.<number>``, for 5 of the 100 numbers to the slot green.
 - ``<bucket>.else`` is where a request goes whose first way has failed: in a rolling update to another host.
 
-Whatever ``nginx.live`` leads to is never changed, so its replacement by a rename is the whole change, at one instant.
+Whatever ``nginx.live`` leads to is never changed, so its replacement by a rename is the whole change, at one instant. An nginx with a
+configuration from before shares takes ``nginx.d/to/blue/green.5`` for ``nginx.d/to/blue``.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import re
 import shutil
 import time
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
@@ -31,10 +34,10 @@ from ansible_collections.baton.release.plugins.module_utils.links import (
     replace_link,
     sync_directory,
 )
-from ansible_collections.baton.release.plugins.module_utils.routing import Routing
-from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, OUT, SLOTS
+from ansible_collections.baton.release.plugins.module_utils.routing import WHOLE, Routing
+from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, OUT, SLOTS, other
 
-__all__ = ["LIVE", "NginxLinks", "ways"]
+__all__ = ["FIRST_CLIENT", "LIVE", "NginxLinks", "ways"]
 
 LIVE = "nginx.live"
 KEPT_SECONDS = 60.0
@@ -42,15 +45,23 @@ KEPT_SECONDS = 60.0
 _DIRECTORY = "nginx.d"
 _BUCKETS = tuple(f"{number:02x}" for number in range(256))
 _ELSE = ".else"
+_CLIENTS = tuple(f"client.{number:02}" for number in range(WHOLE))
+FIRST_CLIENT = _CLIENTS[0]
+"""The link that leads to the slot with a share, however small that is."""
 _SEATS = "seats.json"
 _WHOLE = re.compile(rf"{_DIRECTORY}/to/({'|'.join(SLOTS)})")
 _PARTS = re.compile(rf"{_DIRECTORY}/{MIXED}\.([0-9]+)")
+_SHARED = re.compile(rf"{_DIRECTORY}/to/(?:{'|'.join(f'({slot})/{other(slot)}' for slot in SLOTS)})\.([1-9][0-9]?)")
 
 Seats = typing.Mapping[str, str]
 
 
 def ways(routing: Routing) -> dict[str, str]:
     """Return for each link where it leads: the name of a slot, or <host>_<slot>; empty when nothing is live."""
+    if routing.share:
+        whole = ways(Routing(routing.live))
+        slots = [other(routing.live)] * routing.share + [routing.live] * (WHOLE - routing.share)
+        return {**whole, **dict(zip(_CLIENTS, slots))}
     if routing.live != MIXED:
         targets = [routing.live] if routing.live in SLOTS else []
     else:
@@ -77,12 +88,14 @@ class NginxLinks:
         target = self._target()
         if target is None:
             return Routing(NOTHING_LIVE)
-        whole = _WHOLE.fullmatch(target)
-        routing = Routing(whole[1]) if whole else Routing(MIXED, self._seats(target))
+        if whole := _WHOLE.fullmatch(target):
+            routing = Routing(whole[1])
+        elif shared := _SHARED.fullmatch(target):
+            routing = Routing(shared[1] or shared[2], share=int(shared[3]))
+        else:
+            routing = Routing(MIXED, self._seats(target))
         wrong = self._wrong(target, routing)
-        return (
-            Routing(routing.live, routing.seats, unsettled=f"{len(wrong)} links lead elsewhere") if wrong else routing
-        )
+        return replace(routing, unsettled=f"{len(wrong)} links lead elsewhere") if wrong else routing
 
     def prepare(self, routing: Routing) -> str:
         """Make what ``nginx.live`` is to lead to, and return it; nothing is led there yet.
@@ -103,7 +116,7 @@ class NginxLinks:
         """
         before = link_text(self.directory / LIVE)
         try:
-            if _PARTS.fullmatch(before):
+            if _PARTS.fullmatch(before) or _SHARED.fullmatch(before):
                 with contextlib.suppress(FileNotFoundError):
                     os.utime(self.directory / before)  # since when it is unused
             replace_link(self.directory / LIVE, target)
@@ -120,11 +133,12 @@ class NginxLinks:
             return None
         except OSError as error:
             target = f"no link ({error.strerror})"
-        if _WHOLE.fullmatch(target) or _PARTS.fullmatch(target):
+        if any(kind.fullmatch(target) for kind in (_WHOLE, _PARTS, _SHARED)):
             return target
         raise BatonError(
             found=f"{link} is {target[:80]!r}",
-            expected=f"a link to {' or '.join(f'{_DIRECTORY}/to/{slot}' for slot in SLOTS)}, or to {_DIRECTORY}/{MIXED}.<number>",
+            expected=f"a link to {' or '.join(f'{_DIRECTORY}/to/{slot}' for slot in SLOTS)}, to {_DIRECTORY}/{MIXED}.<number>, or to"
+            f" a share such as {_DIRECTORY}/to/{SLOTS[0]}/{SLOTS[1]}.5",
             fix="find out who made it, then have it lead to what is live: ln -sfn " + f"{_DIRECTORY}/to/<slot> {link}",
         )
 
@@ -155,6 +169,9 @@ class NginxLinks:
             make_directory(path)
         if routing.live != MIXED:
             target = base / "to" / routing.live
+            if routing.share:
+                target /= f"{other(routing.live)}.{routing.share}"
+                make_directory(target)
         else:
             found = [match for path in base.iterdir() if (match := _PARTS.fullmatch(f"{_DIRECTORY}/{path.name}"))]
             target = base / f"{MIXED}.{max((int(match[1]) for match in found), default=0) + 1}"
@@ -162,16 +179,17 @@ class NginxLinks:
             write_json(target / _SEATS, dict(routing.seats))
         for name, way in wanted.items():
             replace_link(target / name, _text(routing, way))
-        for path in (target, base / "to", base, self.directory):
+        for path in (target, target.parent, base / "to", base, self.directory):
             sync_directory(path)
         return str(target.relative_to(self.directory))
 
     def _sweep(self, target: str) -> None:
         base = self.directory / _DIRECTORY
-        for path in base.iterdir():
-            name = f"{_DIRECTORY}/{path.name}"
+        for path in itertools.chain(base.glob(f"{MIXED}.*"), base.glob("to/*/*.*")):
+            name = str(path.relative_to(self.directory))
             with contextlib.suppress(OSError):
-                if _PARTS.fullmatch(name) and name != target and time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                unused = name != target and (_PARTS.fullmatch(name) or _SHARED.fullmatch(name))
+                if unused and time.time() - path.stat().st_mtime > KEPT_SECONDS:
                     shutil.rmtree(path)
 
     def _unwritable(self, error: OSError) -> BatonError:
@@ -184,4 +202,6 @@ class NginxLinks:
 
 def _text(routing: Routing, way: str) -> str:
     """Return what a link to ``way`` holds."""
-    return f"../to/{way}" if routing.live == MIXED else "."
+    if routing.live == MIXED:
+        return f"../to/{way}"
+    return "." if way == routing.live else f"../../{way}"

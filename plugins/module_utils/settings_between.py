@@ -144,9 +144,6 @@ def _steps(values: Values) -> typing.Iterator[Complaint]:
         yield Complaint(
             "traffic_steps", _listed(steps), expected, "set traffic_steps: [], or release_strategy: blue_green"
         )
-    if values.get("traffic_driver") == "nginx":
-        expected = "none with traffic_driver nginx, which moves all clients at once"
-        yield Complaint("traffic_steps", _listed(steps), expected, "set traffic_steps: []")
     name = "watch_step_seconds" if "watch_step_seconds" in values else "watch_seconds"
     if number_of(values.get(name)) == 0:
         expected = "more than 0, because the watch is the gate between the traffic_steps"

@@ -69,11 +69,11 @@ options:
         has to be the other one.
       - V(0) takes back what the slot had of them; so does the live slot as O(slot). Either way, and with V(100), all clients move at one
         instant.
-      - While there is a share, the load balancer gives each client a number from 0 to 99 in a session cookie (HttpOnly, SameSite=Lax; role
-        haproxy or caddy), and those below the share reach O(slot). So a client stays where it is, and nobody moves back while the share
-        grows. A client that keeps no cookies draws a number at each request. On several load balancers the same number means the same.
+      - While there is a share, the load balancer gives each client a number from 0 to 99 in a session cookie (HttpOnly, SameSite=Lax; roles
+        haproxy, nginx and caddy), and those below the share reach O(slot). So a client stays where it is, and nobody moves back while the
+        share grows. A client that keeps no cookies draws a number at each request. On several load balancers the same number means the
+        same.
       - Like the live slot, it changes without a reload, and survives reloads and restarts.
-      - The driver V(nginx) supports only V(0) and V(100).
       - With V(aws_alb) the load balancer draws a slot for each new client by the weights of the target groups, and holds it there for an
         hour (group stickiness). So clients that have a slot keep it while the share grows, and fewer than the share have moved. Which slot
         is live, the weights say too - they add up to 700 while V(blue) is and to 900 while V(green) is.

@@ -44,10 +44,14 @@ class Running(abc.ABC):
         self.directory = directory
         self.state = directory / "state"
         self.state.mkdir()
-        self.backends = {(host, slot): Backend(host, slot) for host in self.hosts for slot in SLOTS}
+        self.backends = {(host, slot): self.serve(host, slot) for host in self.hosts for slot in SLOTS}
         self.public, self.blue, self.green, self.admin = free_addresses(4)
         self.url = f"http://{self.public}"
         self._process: subprocess.Popen[bytes] | None = None
+
+    def serve(self, host: str, slot: str) -> Backend:
+        """Return a server."""
+        return Backend(host, slot)
 
     @abc.abstractmethod
     def balancer(self) -> Balancer:

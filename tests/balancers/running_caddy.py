@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 import typing
 from pathlib import Path
@@ -55,11 +56,25 @@ class RunningCaddy(Running):
 
     def start(self) -> None:
         """Start, and wait until all servers are up."""
+        self.launch(self.program, "run", "--config", str(self.directory / "caddy.json"), **self._own)
+        self.await_up()
+
+    def reload(self) -> None:
+        """Have the same configuration loaded once more, which Caddy does only when it is forced to."""
+        config = ("--config", str(self.directory / "caddy.json"), "--address", self.admin)
+        command = [self.program, "reload", "--force", *config]
+        subprocess.run(command, env={**os.environ, **self._own}, capture_output=True, check=True, timeout=60)
+
+    @property
+    def program(self) -> str:
+        """The path of Caddy."""
         program = shutil.which("caddy", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
         assert program is not None, "requirements.txt installs Caddy"
-        own = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(self.directory))
-        self.launch(program, "run", "--config", str(self.directory / "caddy.json"), **own)
-        self.await_up()
+        return program
+
+    @property
+    def _own(self) -> dict[str, str]:
+        return dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(self.directory))
 
     def balancer(self) -> Caddy:
         """Return the driver."""

@@ -53,6 +53,7 @@ class RunningNginx(Running):
             "nginx_keepalive_timeout": 60,
             "nginx_keepalive_min_timeout": "",
             "nginx_body_max": "0",
+            "nginx_share_cookie": "baton_share",
             "nginx_fingerprint": "",
             "nginx_health_paths": ["/health/live", "/health/ready"],
             "nginx_app_group": "app",

@@ -437,17 +437,6 @@ def test_what_was_live_is_kept_for_workers_that_are_just_looking_and_then_remove
     assert NginxLinks(nginx.state).routing().seats == dict.fromkeys(HOSTS, "blue")
 
 
-def test_a_share_is_refused() -> None:
-    options = {
-        "driver": "nginx",
-        "admin": None,
-        "app_name": "shop",
-        "state_dir": "/nowhere",
-        "health_path": "/health/ready",
-        "share": 5,
-    }
-    with pytest.raises(BatonError, match="does not support"):
-        balancer(options)
-    assert balancer({**options, "share": 100}) == balancer_nginx.Nginx(
-        "http://127.0.0.1:8083", "shop", "/health/ready", Path("/nowhere")
-    )
+def test_without_a_url_it_is_the_listener_that_the_role_has_for_this() -> None:
+    options = {"driver": "nginx", "admin": None, "app_name": "shop", "state_dir": "/nowhere", "health_path": "/up"}
+    assert balancer(options) == balancer_nginx.Nginx("http://127.0.0.1:8083", "shop", "/up", Path("/nowhere"))

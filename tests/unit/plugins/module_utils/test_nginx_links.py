@@ -22,8 +22,10 @@ def published(directory: Path, routing: Routing) -> NginxLinks:
 
 
 def followed(directory: Path, name: str) -> str:
-    """Return where a link leads, as the kernel follows it."""
-    return (directory / "nginx.live" / name).resolve(strict=True).name
+    """Return where a link leads, as the kernel follows it and nginx takes it."""
+    return (
+        (directory / "nginx.live" / name).resolve(strict=True).relative_to(directory.resolve() / "nginx.d/to").parts[0]
+    )
 
 
 def test_every_bucket_leads_to_the_slot_or_in_equal_parts_to_the_seats() -> None:
@@ -44,13 +46,36 @@ def test_with_one_host_left_it_gets_everything() -> None:
 def test_the_kernel_follows_them_as_they_are_meant(tmp_path: Path) -> None:
     links = NginxLinks(tmp_path)
     assert links.routing() == Routing("none")
-    for routing in (Routing("blue"), Routing("mixed", SEATS), Routing("green")):
+    shares = [Routing(live, share=share) for live in ("blue", "green") for share in (1, 10, 99)]
+    for routing in (Routing("blue"), Routing("mixed", SEATS), *shares, Routing("green")):
         target = links.prepare(routing)
         # Prepared is not live.
         assert links.routing() != routing
         links.publish(target)
         assert links.routing() == routing
         assert {name: followed(tmp_path, name) for name in ways(routing)} == ways(routing)
+
+
+def test_of_the_clients_numbers_as_many_as_the_share_lead_to_the_other_slot() -> None:
+    for share in range(1, 100):
+        leads = ways(Routing("blue", share=share))
+        clients = [leads.pop(f"client.{number:02}") for number in range(100)]
+        assert clients == ["green"] * share + ["blue"] * (100 - share)
+        # Where a bucket leads says that there is a share, and who knows of none has all clients in the slot that is live.
+        assert leads == ways(Routing("blue"))
+
+
+def test_an_nginx_from_before_shares_finds_the_slot_that_is_live(tmp_path: Path) -> None:
+    published(tmp_path, Routing("blue", share=5))
+    for name in ("00", "ff.else"):
+        assert (tmp_path / "nginx.live" / name).resolve() == (tmp_path / "nginx.d/to/blue/green.5").resolve()
+
+
+@pytest.mark.parametrize("target", ["blue/blue.5", "blue/green.0", "blue/green.100", "blue/green.05", "blue/green"])
+def test_a_share_that_nobody_can_have_made_is_said(tmp_path: Path, target: str) -> None:
+    (tmp_path / "nginx.live").symlink_to(f"nginx.d/to/{target}")
+    with pytest.raises(BatonError, match=f"is 'nginx.d/to/{target}'"):
+        NginxLinks(tmp_path).routing()
 
 
 def test_what_is_live_is_not_written_again(tmp_path: Path) -> None:
@@ -66,8 +91,9 @@ def test_what_is_live_is_not_written_again(tmp_path: Path) -> None:
     assert {path.name: path.lstat().st_ino for path in (tmp_path / "nginx.live").resolve().iterdir()} == before
 
 
-def test_what_was_live_for_long_is_kept_for_a_while_too(tmp_path: Path) -> None:
-    published(tmp_path, Routing("mixed", SEATS))
+@pytest.mark.parametrize("routing", [Routing("mixed", SEATS), Routing("green", share=5)])
+def test_what_was_live_for_long_is_kept_for_a_while_too(tmp_path: Path, routing: Routing) -> None:
+    published(tmp_path, routing)
     first = (tmp_path / "nginx.live").resolve()
     os.utime(first, (1, 1))
     published(tmp_path, Routing("blue"))

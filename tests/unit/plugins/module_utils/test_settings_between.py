@@ -232,14 +232,6 @@ TOGETHER: list[tuple[str, dict[str, Any], tuple[str, ...], dict[str, list[str]],
         "none with release_strategy rolling",
     ),
     (
-        "steps with nginx",
-        {"traffic_driver": "nginx", "traffic_admin": "http://127.0.0.1:8083", "traffic_steps": [5]},
-        ("lb1",),
-        GROUPS,
-        "traffic_steps",
-        "none with traffic_driver nginx",
-    ),
-    (
         "steps without a gate",
         {"traffic_steps": [5], "watch_step_seconds": 0},
         ("lb1",),
@@ -289,6 +281,12 @@ def test_what_does_not_go_together_is_said(
         pytest.param({"release_max_surge": 0, "release_max_unavailable": 0}, ("app1",), GROUPS, id="not rolling"),
         pytest.param(
             {"traffic_steps": [1, 99], "watch_step_seconds": 1}, tuple(settings()), GROUPS, id="steps that grow"
+        ),
+        pytest.param(
+            {"traffic_driver": "nginx", "traffic_admin": "http://127.0.0.1:8083", "traffic_steps": [5]},
+            tuple(settings()),
+            GROUPS,
+            id="steps with nginx",
         ),
         pytest.param({"traffic_steps": [], "watch_step_seconds": 0}, ("lb1",), GROUPS, id="no steps, no gate"),
         pytest.param({"ansible_connection": "local"}, ("app1",), GROUPS, id="one of them is this machine"),
