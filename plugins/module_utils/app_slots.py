@@ -33,7 +33,7 @@ from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, 
 __all__ = ["Slot", "Spec", "gather"]
 
 POLL_SECONDS = 0.1
-HANGS_UP_SECONDS = 0.2
+HANGS_UP_SECONDS = 0.5
 """So long after the connection a proxy has hung up at the latest whose program does not listen."""
 
 
