@@ -139,11 +139,11 @@ def _loaded(launch: Launch, file: str) -> object:
         )
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise BatonError(
-            found=f"{file}: no YAML{line} ({getattr(error, 'problem', error)})",
+            found=f"{file}: no YAML{line} ({getattr(error, 'problem', None) or error})",
             expected="a Compose file",
             fix="correct it in the release; nothing was touched",
         ) from error

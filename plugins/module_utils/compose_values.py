@@ -25,6 +25,7 @@ _MEMORY = re.compile(r"[1-9][0-9]{0,15}([bkmg]b?)?", re.IGNORECASE)
 _SHORT_PORT = re.compile(
     r"(?:(?P<address>[0-9.]+|\[[0-9A-Fa-f:]+\]):)?(?P<published>[0-9]{1,5}):(?P<target>[0-9]{1,5})(?:/tcp)?"
 )
+_LONGEST_FOUND = 400
 _RESTARTS = ("always", "unless-stopped")
 _IN_QUOTES = "write it in quotes, because YAML reads some values otherwise than a person does"
 
@@ -45,9 +46,10 @@ class Place(typing.NamedTuple):
 
     def refused(self, found: str, expected: str, fix: str = "correct it in the release") -> BatonError:
         """Return the refusal of what is here."""
-        return BatonError(
-            found=f"{self.file}: {self.key}: {found}"[:400], expected=expected, fix=f"{fix}; nothing was touched"
-        )
+        said = f"{self.file}: {self.key}: {found}" if self.key else f"{self.file}: {found}"
+        # Keys are not of our making: none may move a terminal's cursor.
+        shown = "".join(one if one.isprintable() else "?" for one in said[:_LONGEST_FOUND])
+        return BatonError(found=shown, expected=expected, fix=f"{fix}; nothing was touched")
 
     def text(self, value: object) -> str:
         """Return a text, with its variables put in."""
@@ -121,30 +123,26 @@ class Place(typing.NamedTuple):
         return tuple(self._bind(one) for one in self._list(value))
 
     def _bind(self, value: object) -> Bind:
-        if (
-            isinstance(value, dict)
-            and value.get("type") == "bind"
-            and {*value} <= {"type", "source", "target", "read_only"}
-        ):
-            source, target = self.text(value.get("source")), self.text(value.get("target"))
-            read_only = self.truth(value.get("read_only", False))
-        else:
-            source, target, mode = (
-                (*self.text(value).split(":"), "rw", "")[:3] if isinstance(value, str) else ("", "", "")
-            )
-            read_only = mode == "ro"
-            if mode not in ("ro", "rw") or str(value).count(":") > 2:  # noqa: PLR2004 - source:target:mode
-                source = ""
-        if not source.startswith(("/", "./")) or not target.startswith("/"):
+        found = self._long_bind(value) if isinstance(value, dict) else self._short_bind(value)
+        if found is None or not found.source.startswith(("/", "./")) or not found.target.startswith("/"):
             expected = "a path of the host and one of the container, as /var/lib/shop:/data or ./config:/config:ro"
             raise self.refused(f"{value!r}", f"{expected}; volumes of docker's own are not known here")
-        if source.startswith("./"):
-            if not read_only:
-                raise self.refused(
-                    f"{value!r}", "the release read-only, with :ro, because it is the same as long as it is kept"
-                )
-            return Bind(str(self._inside(source)), target, read_only)
-        return Bind(source, target, read_only)
+        if found.source.startswith("/"):
+            return found
+        if not found.read_only:
+            expected = "the release read-only, with :ro, because it is the same as long as it is kept"
+            raise self.refused(f"{value!r}", expected)
+        return Bind(str(self._inside(found.source)), found.target, read_only=True)
+
+    def _short_bind(self, value: object) -> Bind | None:
+        source, target, *mode = self.text(value).split(":") if isinstance(value, str) and ":" in value else ("", "")
+        return Bind(source, target, mode == ["ro"]) if mode in ([], ["ro"], ["rw"]) else None
+
+    def _long_bind(self, value: dict[typing.Any, object]) -> Bind | None:
+        if value.get("type") != "bind" or not {*value} <= {"type", "source", "target", "read_only"}:
+            return None
+        source, target = (self.at(name).text(value.get(name)) for name in ("source", "target"))
+        return Bind(source, target, self.at("read_only").truth(value.get("read_only", False)))
 
     def published(self, value: object, port: int, address: str) -> int:
         """Return the port inside of the one that is published as ``port`` of the host, at ``address``."""

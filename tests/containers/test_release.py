@@ -47,7 +47,7 @@ class Shop(Environment):
         self.app = f"baton-e2e-{os.getpid()}"
         self.inventory = root / "inventory"
         shutil.copytree(ROOT / "inventories" / "local", self.inventory)
-        groups = {"app": {"hosts": {"app1": {}}}, "lb": {"hosts": {"lb1": {}}}}
+        groups: dict[str, Any] = {"app": {"hosts": {"app1": {}}}, "lb": {"hosts": {"lb1": {}}}}
         known = {
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",

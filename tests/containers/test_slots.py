@@ -13,6 +13,7 @@ from typing import Any
 import docker as sdk
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import runtime_docker
+from ansible_collections.baton.release.plugins.module_utils._docker import Engine
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
 from tests.containers.host import Host
@@ -51,7 +52,7 @@ services:
 
 def containers(host: Host) -> str:
     return docker(
-        "ps", "--all", "--no-trunc", "--filter", f"name={host.app}", "--format", "{{.ID}} {{.Status}} {{.Names}}"
+        "ps", "--all", "--no-trunc", "--filter", f"name={host.app}", "--format", "{{.ID}} {{.State}} {{.Names}}"
     )
 
 
@@ -297,7 +298,7 @@ def test_an_image_comes_with_the_release_whatever_has_its_name(host: Host) -> No
     try:
         host.artifact("v3", {"image.tar": host.save("v3")})
         docker("image", "rm", "--force", image)
-        archive = {"docker_archive": "image.tar"}
+        archive: dict[str, Any] = {"docker_archive": "image.tar"}
         assert host.slot("present", "blue", "v3", check_mode=True, **archive)["changed"]
         assert attempt("image", "inspect", image).returncode
         host.serve("blue", "v3", **archive)
@@ -316,7 +317,8 @@ def test_an_image_comes_with_the_release_whatever_has_its_name(host: Host) -> No
 def test_a_compose_file_of_the_release_describes_the_slot(host: Host) -> None:
     files = {"docker-compose.blue.yml": COMPOSE % host.images.encode(), "more.env": b"MORE=1\nFROM_FILE=0\n"}
     host.artifact("v1", files)
-    compose = {"docker_image": "", "docker_compose": "docker-compose.{slot}.yml", "environment": {"OVERRULED": "by us"}}
+    compose: dict[str, Any] = {"docker_image": "", "docker_compose": "docker-compose.{slot}.yml"}
+    compose["environment"] = {"OVERRULED": "by us"}
     first = host.serve(**compose)
     seen = host.asked()
     found = [seen["env"][name] for name in ("FROM_FILE", "OVERRULED", "MORE", "PORT")]
@@ -366,7 +368,7 @@ def test_an_engine_that_cannot_be_asked_is_said(host: Host, monkeypatch: pytest.
         os.seteuid(65_534)
         try:
             with pytest.raises(BatonError, match=r"this user may not ask the docker engine.*ansible_become"):
-                host.seen()
+                Engine()
         finally:
             os.seteuid(0)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{host.root}/nobody.sock")

@@ -103,6 +103,8 @@ def test_what_is_left_out_is_what_the_settings_say(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("services: [", "no YAML"),
+        ("services: 2026-99-99", "no YAML"),
+        ('"a\\eb": 1', r"a\?b: a key that is not known"),
         ("- a", "services with one service"),
         ("services: {}", "services: 0 services"),
         ("services: {a: {image: x}, b: {image: y}}", "services: 2 services.*leave the app in it alone"),
