@@ -102,6 +102,11 @@ def shop(tmp_path: Path, images: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def test_a_release_and_the_way_back_lose_no_request(shop: Shop) -> None:
+    provisioned = shop.run("provision", "--limit", "localhost,app1", ansible_become_method="su")
+    assert provisioned.ran("See that the engine answers, and that no container of somebody else is in the way") == [
+        "app1"
+    ]
+    assert provisioned.ran("Write the unit of the slots") == []
     first = shop.run("release", release_version="v1")
     before = shop.live()
     container = shop.container(before)
