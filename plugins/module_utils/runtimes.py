@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.launch import Launch
-from ansible_collections.baton.release.plugins.module_utils.runtime_docker import Docker
 from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
 from ansible_collections.baton.release.plugins.module_utils.runtime_systemd import Systemd
 
@@ -78,8 +77,15 @@ class Runtime(typing.Protocol):
         """Return where the output of the program goes, and the last lines of it."""
 
 
+def _docker(options: typing.Mapping[str, typing.Any]) -> Runtime:
+    # Modules are compiled anew at each call on a host, so what only containers need is left to them.
+    from ansible_collections.baton.release.plugins.module_utils.runtime_docker import Docker  # noqa: PLC0415 - see above
+
+    return Docker(options)
+
+
 RUNTIMES: dict[str, typing.Callable[[typing.Mapping[str, typing.Any]], Runtime]] = {
-    "docker": Docker,
+    "docker": _docker,
     "supervisor": lambda options: Supervisor(options["supervisor_config"]),
     "systemd": lambda _options: Systemd(),
 }

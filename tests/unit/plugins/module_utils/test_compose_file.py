@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.baton.release.plugins.module_utils.compose_file import KNOWN, container_of
 from ansible_collections.baton.release.plugins.module_utils.containers import Bind, Container, from_text
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.launch import Launch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.inputs.hostile import ANYTHING
 
 FILE = "deploy/docker-compose.blue.yml"
 EVERYTHING = """\
@@ -165,6 +171,18 @@ def test_what_is_not_understood_is_refused_with_its_key_and_file(tmp_path: Path,
         read(tmp_path, text)
     assert f"Found: {FILE}: " in str(refusal.value)
     assert "nothing was touched" in str(refusal.value)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([*KNOWN, "ports.0", "volumes.0"]), ANYTHING)
+def test_whatever_is_in_a_file_is_understood_or_refused_in_words(tmp_path: Path, key: str, value: Any) -> None:
+    name, _, inside = key.partition(".")
+    keys = {"image": "shop:v1", "ports": ["8001:8000"], name: [value] if inside else value}
+    try:
+        found = read(tmp_path, yaml.safe_dump({"services": {"shop": keys}}))
+    except BatonError:
+        return
+    assert from_text(found.text()) == found
 
 
 def test_a_link_of_the_release_does_not_lead_out_of_it(tmp_path: Path) -> None:
