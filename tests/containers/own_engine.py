@@ -42,6 +42,9 @@ class OwnEngine:
     def __exit__(self, *_: object) -> None:
         self._end()
         subprocess.run(["ip", "link", "del", self.bridge], check=True)
+        # Where mounts are not shared, each start of the engine mounts its directory once more, over itself.
+        while (self.root / "data").is_mount():
+            subprocess.run(["umount", str(self.root / "data")], check=True)
         shutil.rmtree(self.root / "data", ignore_errors=True)
 
     def reboot(self) -> None:

@@ -112,7 +112,6 @@ def test_a_release_and_the_way_back_lose_no_request(shop: Shop) -> None:
     container = shop.container(before)
     assert container["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
     assert "TOKEN=s3cret-t0ken" in container["Config"]["Env"]
-    assert not shop.run("release", release_version="v1").changed()
     with shop.witness("docker", paths=("/", "/health")) as witness:
         witness.wait_until_flowing()
         played = shop.run("release", release_version="v2")
@@ -122,9 +121,9 @@ def test_a_release_and_the_way_back_lose_no_request(shop: Shop) -> None:
         assert policies == ["no", "unless-stopped"]
         back = shop.run("rollback")
         ledger = witness.stop()
-    verdict = judge(ledger)
-    assert verdict.ok, verdict.reasons
-    assert {"v1", "v2"} <= {*verdict.versions}
     # The way back was hot: the same container went on.
     assert (shop.live(), shop.served()["version"], shop.container(before)["Id"]) == (before, "v1", container["Id"])
     assert "s3cret" not in first.output + played.output + back.output
+    verdict = judge(ledger)
+    assert verdict.ok, verdict.reasons
+    assert {"v1", "v2"} <= {*verdict.versions}
