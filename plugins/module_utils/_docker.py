@@ -88,11 +88,6 @@ class Engine:
         with self._understood(f"docker stop {name}"):
             self._client.stop(name, timeout=seconds)
 
-    def unpause(self, name: str) -> None:
-        """Let a container go on that was paused."""
-        with self._understood(f"docker unpause {name}"):
-            self._client.unpause(name)
-
     def remove(self, name: str) -> None:
         """Remove a container that does not run, with the volumes that its image had made for it alone."""
         with self._understood(f"docker rm {name}"):

@@ -124,8 +124,6 @@ class Docker:
         seen = self._ours(unit)
         if seen is None or seen["State"]["Status"] not in _RUNS:
             return False
-        if seen["State"]["Status"] == "paused":
-            self.engine.unpause(unit)
         seconds = seen["Config"].get("StopTimeout")
         self.engine.stop(seen["Id"], _STOP_SECONDS if seconds is None else int(seconds))
         return True
