@@ -124,7 +124,10 @@ def test_only_what_is_new_starts_a_slot_anew(host: Host) -> None:
         assert after != before
     finally:
         host.leave()
+        moved = docker("image", "inspect", "--format={{.Id}}", image)
         docker("tag", before, image)
+        if moved != before:
+            attempt("image", "rm", moved)
 
 
 def test_the_words_of_the_command_take_the_place_of_the_images_own(host: Host) -> None:
