@@ -65,8 +65,8 @@ test-fleet: $(VENV)/.test ## Run what needs hosts with systemd and sshd, as cont
 	@echo "== Tests on two fleets of hosts with systemd, side by side; they are gone afterwards"
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 test-systemd test-prod; ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended
 
-test-systemd: $(VENV)/.test ## Run what is about one host: slots under systemd, and roles alone
-	@$(BIN)/python -m pytest tests/systemd -q --durations=5
+test-systemd: $(VENV)/.test ## Run what is about one host: slots under systemd and as containers, and roles alone
+	@$(BIN)/python -m pytest tests/systemd tests/containers -q --durations=5
 
 test-prod: $(VENV)/.test ## Run inventories/prod on a fleet
 	@$(BIN)/python -m pytest tests/fleet -q --durations=5

@@ -2,15 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """One slot on one app host: which release it holds, what that release is given, and whether it runs.
 
-``<app_root>/slots/<slot>/`` holds ``env`` (0600, what the operator configured), ``secrets.env`` (0600, from secret_fetch), ``run``
-(what the runtime starts, in the directory of the release) and ``slot.json``, which says what the slot was given.
+``<app_root>/slots/<slot>/`` holds ``env`` (0600, what the operator configured), ``secrets.env`` (0600, from secret_fetch), the program's
+file (``run`` or ``container.json``: what the runtime starts) and ``slot.json``, which says what the slot was given.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import shutil
 import socket
 import time
@@ -26,6 +25,7 @@ from ansible_collections.baton.release.plugins.module_utils.files import (
     write_atomically,
     write_json,
 )
+from ansible_collections.baton.release.plugins.module_utils.launch import Launch
 from ansible_collections.baton.release.plugins.module_utils.releases import Releases
 from ansible_collections.baton.release.plugins.module_utils.runtimes import Runtime
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, other
@@ -33,12 +33,8 @@ from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, 
 __all__ = ["Slot", "Spec", "gather"]
 
 POLL_SECONDS = 0.1
-RUN = """\
-#!/bin/sh
-# Written by baton.release.app_slot: how {app_name} {version} runs in slot {slot}.
-cd {directory} || exit
-{environment}exec {command}
-"""
+HANGS_UP_SECONDS = 0.5
+"""So long after the connection a proxy has hung up at the latest whose program does not listen."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,8 @@ class Spec:
     environment: typing.Mapping[str, str] = field(default_factory=dict)
     stop_seconds: int = 30
     start_seconds: float = 60.0
+    published: str = ""
+    """The address at which the runtime itself listens for the app; "" where the app opens the port of the host."""
 
 
 class Slot:
@@ -88,18 +86,19 @@ class Slot:
 
         A slot that runs something else is stopped first, so that a restart by its runtime cannot mix old and new.
         """
-        inputs = self._inputs()
-        if self.record().get("inputs") == inputs:
+        program = self.runtime.describe(self._launch(), check_mode=check_mode)
+        inputs = self._inputs(program)
+        if program and self.record().get("inputs") == inputs:
             return False
         if not check_mode:
             self.runtime.stop(self.unit)
             self.runtime.forget(self.unit, check_mode=False)
             env = {**self.spec.environment, **self._own_environment()}
             write_atomically(self.directory / "env", envfile.render(env), mode=0o600)
-            write_atomically(self.directory / "run", self._run_script(), mode=0o700)
-            if self.runtime.hands_environment:
+            write_atomically(self._program, program, mode=0o700 if program.startswith("#!") else 0o600)
+            if self.runtime.read_by_others:
                 # The program runs as another user, who needs the script and nothing else here.
-                (self.directory / "run").chmod(0o755)
+                self._program.chmod(0o755)
                 self.directory.chmod(0o755)
             write_json(self.directory / "slot.json", {"version": self.spec.version, "inputs": inputs})
         return True
@@ -125,7 +124,7 @@ class Slot:
         self._refuse_taken_port()
         self.runtime.start(
             self.unit,
-            command=self.directory / "run",
+            command=self._program,
             directory=self.releases.path(self.spec.version),
             log=self.log,
             stop_seconds=self.spec.stop_seconds,
@@ -150,10 +149,11 @@ class Slot:
 
     def remove(self, *, check_mode: bool) -> bool:
         """Remove what the slot was given; say whether there was anything. The slot must be stopped."""
+        left = self.runtime.discard(self.unit, check_mode=check_mode)
         there = self.directory.exists()
         if there and not check_mode:
             shutil.rmtree(self.directory)
-        return there
+        return there or left
 
     def beside(self) -> Slot:
         """Return the other slot of this host."""
@@ -172,31 +172,30 @@ class Slot:
             "BATON_VERSION": self.spec.version,
         }
 
-    def _run_script(self) -> str:
-        return RUN.format(
+    @property
+    def _program(self) -> Path:
+        return self.directory / self.runtime.program
+
+    def _launch(self) -> Launch:
+        return Launch(
             app_name=self.spec.app_name,
             version=self.spec.version,
             slot=self.spec.slot,
-            directory=shlex.quote(str(self.releases.path(self.spec.version))),
-            environment="" if self.runtime.hands_environment else self._sources(),
-            command=" ".join(shlex.quote(word) for word in self.spec.command),
+            port=self.spec.port,
+            release=self.releases.path(self.spec.version),
+            directory=self.directory,
+            command=self.spec.command,
+            stop_seconds=self.spec.stop_seconds,
+            own=self._own_environment(),
         )
 
-    def _sources(self) -> str:
-        files = [
-            path
-            for path in (self.directory / "env", self.directory / "secrets.env")
-            if path.name == "env" or path.exists()
-        ]
-        return "".join(["set -a\n", *(f". {shlex.quote(str(path))}\n" for path in files), "set +a\n"])
-
-    def _inputs(self) -> str:
+    def _inputs(self, program: str) -> str:
         """Return a digest of all that the process would be given; another digest means it must be started anew."""
         release = self.releases.mark(self.spec.version) or {}
         parts = (
             release.get("sha256", ""),
             str(self.spec.app_root),
-            self._run_script(),
+            program,
             envfile.render({**self.spec.environment, **self._own_environment()}),
             read_text(self.directory / "secrets.env") or "",
             str(self.spec.stop_seconds),
@@ -204,9 +203,11 @@ class Slot:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _listening(self) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(1.0)
-            return probe.connect_ex(("127.0.0.1", self.spec.port)) == 0
+        try:
+            with socket.create_connection((self.spec.published or "127.0.0.1", self.spec.port), timeout=1.0) as probe:
+                return not self.spec.published or _stays(probe)
+        except OSError:
+            return False
 
     def _refuse_taken_port(self) -> None:
         with socket.socket() as probe:
@@ -240,6 +241,16 @@ class Slot:
         for secret in sorted(secrets, key=len, reverse=True):
             tail = tail.replace(secret, "********") if secret else tail
         return tail
+
+
+def _stays(probe: socket.socket) -> bool:
+    """Say whether a connection lasts: a runtime that publishes a port accepts for a program that does not listen, and hangs up."""
+    probe.settimeout(HANGS_UP_SECONDS)
+    try:
+        return probe.recv(1) != b""
+    except socket.timeout:
+        # Not yet a TimeoutError in Python 3.9.
+        return True
 
 
 def gather(app_name: str, app_root: Path, runtime: Runtime) -> dict[str, typing.Any]:

@@ -26,6 +26,7 @@ __all__ = [
     "DURATION_OR_NOTHING",
     "FILE",
     "FILE_OR_NOTHING",
+    "IMAGE_OR_NOTHING",
     "INSIDE",
     "INSIDE_OR_NOTHING",
     "KEY_PATH",
@@ -67,6 +68,10 @@ _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _COUNT_OR_SHARE = re.compile(r"0|[1-9][0-9]{0,3}|(100|[1-9]?[0-9])%")
 _ALB = r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]{1,30}:[0-9]{12}"
 _AWS_NAME = r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?"
+_IMAGE = re.compile(
+    r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}(?::[0-9]{1,5})?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+){0,40}"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
 
 
@@ -171,6 +176,14 @@ def _is_address(value: str) -> bool:
     return bool(_HOST.fullmatch(value))
 
 
+def _is_image_or_nothing(value: str) -> bool:
+    name = value.replace("{version}", "v1").replace("{slot}", "blue")
+    return value == "" or (
+        bool(_IMAGE.fullmatch(name))
+        and ("{version}" in value.rpartition("/")[2].partition(":")[2] or "@sha256:" in name)
+    )
+
+
 def _is_value(value: str) -> bool:
     # Surrogates stand for bytes that were no UTF-8; no file and no environment takes them.
     return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
@@ -227,6 +240,11 @@ APP_NAME = like(
 )
 ADDRESS = text(_is_address, "a host name or an IP address, without a port")
 ARTIFACT = text(_is_artifact_url, "a path, or a file, http or https URL without a user; {version} stands for the tag")
+IMAGE_OR_NOTHING = text(
+    _is_image_or_nothing,
+    "an image with {version} in its tag, such as registry.example.com/shop:{version}, or with a digest, or nothing",
+    "name one that is the same for ever",
+)
 INSIDE = text(_is_path_inside, "a path inside of the release, without .. in it; . for the release itself")
 KEY_PATH = like(r"[^.\s]+(\.[^.\s]+)*", "keys joined by single dots")
 LOCK_TIME = like(r"0|[1-9][0-9]{0,8}(ms|s|min)", "a time with its unit, such as 5s or 500ms")

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text, write_atomically
+from ansible_collections.baton.release.plugins.module_utils.launch import Launch, run_script
 
 __all__ = ["Supervisor"]
 
@@ -54,7 +55,8 @@ stdout_logfile_backups=2
 class Supervisor:
     """The supervisord that ``config`` belongs to."""
 
-    hands_environment = False
+    program = "run"
+    read_by_others = False
 
     def __init__(self, config: str | Path) -> None:
         """Read where supervisord listens and where its program files belong.
@@ -82,6 +84,11 @@ class Supervisor:
         """Expand a value as supervisord does: %(here)s, %(ENV_NAME)s, and %% for a percent sign."""
         known = {f"ENV_{name}": text for name, text in os.environ.items()}
         return value % {**known, "here": str(self.config.parent), "host_node_name": platform.node()}
+
+    def describe(self, launch: Launch, *, check_mode: bool) -> str:
+        """Return the script that runs ``launch``; it reads the environment files itself."""
+        del check_mode
+        return run_script(launch, sources=True)
 
     def unit(self, app_name: str, slot: str) -> str:
         """Return the name of the program of a slot."""
@@ -124,6 +131,11 @@ class Supervisor:
         if known:
             self._call("supervisor.removeProcessGroup", name, missing=None)
         return known
+
+    def discard(self, name: str, *, check_mode: bool) -> bool:
+        """Do nothing: to stop a program is to remove its file."""
+        del name, check_mode
+        return False
 
     def keep(self, name: str, *, check_mode: bool) -> bool:
         """Change nothing: supervisord starts, when it starts itself, every program that was started and not stopped since."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import read_text, write_atomically
+from ansible_collections.baton.release.plugins.module_utils.launch import Launch, run_script
 
 __all__ = ["Systemd", "parse_properties", "state_of"]
 
@@ -55,11 +56,17 @@ _WORDS = {
 class Systemd:
     """The systemd of this host, asked with systemctl; ``units`` is where its administrator's units are."""
 
-    hands_environment = True
+    program = "run"
+    read_by_others = True
 
     def __init__(self, units: Path = Path("/etc/systemd/system")) -> None:
         """Look at nothing yet."""
         self.units = units
+
+    def describe(self, launch: Launch, *, check_mode: bool) -> str:
+        """Return the script that runs ``launch``; systemd reads the environment files."""
+        del check_mode
+        return run_script(launch, sources=False)
 
     def unit(self, app_name: str, slot: str) -> str:
         """Return the name of the instance of the app's template unit."""
@@ -101,6 +108,11 @@ class Systemd:
         self._systemctl("stop", unit)
         self._reset(unit)
         return True
+
+    def discard(self, unit: str, *, check_mode: bool) -> bool:
+        """Do nothing: an instance that does not run is nothing, and its template is provision's."""
+        del unit, check_mode
+        return False
 
     def keep(self, unit: str, *, check_mode: bool) -> bool:
         """Have ``unit`` start when the host does; say whether that is new."""

@@ -8,6 +8,7 @@ import typing
 from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.launch import Launch
 from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
 from ansible_collections.baton.release.plugins.module_utils.runtime_systemd import Systemd
 
@@ -18,8 +19,18 @@ class Runtime(typing.Protocol):
     """Supervises programs, one for each slot; a program is called by its unit, a name that the runtime makes."""
 
     @property
-    def hands_environment(self) -> bool:
-        """Whether it reads the environment files itself, for a program that runs as a user who may not read them."""
+    def program(self) -> str:
+        """The name, in the directory of a slot, of the file that says what runs there."""
+
+    @property
+    def read_by_others(self) -> bool:
+        """Whether another user than the one of this task reads that file."""
+
+    def describe(self, launch: Launch, *, check_mode: bool) -> str:
+        """Have on this host what it takes to run ``launch``, and return the text of the program's file.
+
+        It is "" in check mode where that cannot be known before it is done. Another text means that the slot must be started anew.
+        """
 
     def unit(self, app_name: str, slot: str) -> str:
         """Return what the program of a slot is called."""
@@ -35,7 +46,7 @@ class Runtime(typing.Protocol):
 
         Args:
             unit: the program.
-            command: the script to run.
+            command: the program's file.
             directory: the directory to run it in.
             log: where the program's output may go.
             stop_seconds: how long it may take to end after SIGTERM, from now on.
@@ -43,6 +54,9 @@ class Runtime(typing.Protocol):
 
     def stop(self, unit: str) -> bool:
         """Stop the program, however it is; say whether there was anything to stop. Waits until its processes have ended."""
+
+    def discard(self, unit: str, *, check_mode: bool) -> bool:
+        """Remove what is left of a program that was stopped, outside of the directory of its slot; say whether there was anything."""
 
     def keep(self, unit: str, *, check_mode: bool) -> bool:
         """Have the program come back when the host does; say whether that is new."""
@@ -63,7 +77,15 @@ class Runtime(typing.Protocol):
         """Return where the output of the program goes, and the last lines of it."""
 
 
+def _docker(options: typing.Mapping[str, typing.Any]) -> Runtime:
+    # Modules are compiled anew at each call on a host, so what only containers need is left to them.
+    from ansible_collections.baton.release.plugins.module_utils.runtime_docker import Docker  # noqa: PLC0415 - see above
+
+    return Docker(options)
+
+
 RUNTIMES: dict[str, typing.Callable[[typing.Mapping[str, typing.Any]], Runtime]] = {
+    "docker": _docker,
     "supervisor": lambda options: Supervisor(options["supervisor_config"]),
     "systemd": lambda _options: Systemd(),
 }

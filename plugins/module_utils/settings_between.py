@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
 from ansible_collections.baton.release.plugins.module_utils.settings_aws_alb import complaints_of_aws_alb
+from ansible_collections.baton.release.plugins.module_utils.settings_docker import complaints_of_docker
 from ansible_collections.baton.release.plugins.module_utils.settings_excluded import complaints_of_excluded, taking_part
 from ansible_collections.baton.release.plugins.module_utils.settings_types import Complaint, number_of, truth_of
 
@@ -48,6 +49,7 @@ def complaints_between(groups: Groups, settings: Settings) -> list[tuple[Complai
                 *_database(values),
                 *_admin(values),
                 *complaints_of_aws_alb(values),
+                *(complaints_of_docker(values) if host in groups.get("app", ()) else ()),
                 *_preview(values),
             )
         ]

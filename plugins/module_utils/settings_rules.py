@@ -23,6 +23,7 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     DURATION_OR_NOTHING,
     FILE,
     FILE_OR_NOTHING,
+    IMAGE_OR_NOTHING,
     INSIDE,
     INSIDE_OR_NOTHING,
     KEY_PATH,
@@ -57,10 +58,13 @@ RULES: dict[str, Rule] = {
     "app_root": FILE,
     "app_address": ADDRESS,
     "app_slots.*.port": PORT,
-    "app_command": Rule(bool, "at least one word"),
     "app_command.*": VALUE,
     "app_environment.*": VALUE,
     "app_supervisor_config": FILE,
+    "app_docker_image": IMAGE_OR_NOTHING,
+    "app_docker_compose": INSIDE_OR_NOTHING,
+    "app_docker_archive": INSIDE_OR_NOTHING,
+    "app_docker_address": ADDRESS,
     "app_artifact_dir": FILE,
     "app_artifact_url": ARTIFACT,
     "app_artifact_timeout": SOME_SECONDS,
@@ -166,7 +170,7 @@ TYPELESS = frozenset({"release_max_surge", "release_max_unavailable"})
 HIDDEN = ("app_environment", "app_command", "database_commands", "database_environment", "secrets_")
 """Beginnings of settings whose values are not shown, because secrets end up in them."""
 
-APP_HOSTS_ONLY = frozenset({"app_slots", "app_address"})
+APP_HOSTS_ONLY = frozenset({"app_slots", "app_address", "app_docker_address"})
 """Settings that mean nothing on other hosts, where an inventory may leave them half-made."""
 
 SAME_EVERYWHERE = frozenset(

@@ -33,8 +33,8 @@ options:
       - V(started) has the slot of V(present) running, its port open.
       - V(stopped) has nothing running in the slot; V(absent) removes the slot, though not the installed releases.
       - V(verified) marks the slot's release as proven under traffic, removes old releases beyond O(keep_releases), and with
-        O(runtime=systemd) has this slot and not the other one come back when the host does. With O(keep_hot) the other slot, if it runs, is
-        stopped by itself when that time is over.
+        O(runtime=systemd) and O(runtime=docker) has this slot and not the other one come back when the host does. With O(keep_hot) the
+        other slot, if it runs, is stopped by itself when that time is over.
       - V(retired) stops the slot if its time was over already, and is for runtimes that have no timers.
       - V(hot) has no slot stopped by itself any more, as every state does that changes a slot, and V(fenced).
       - V(fenced) makes the host refuse older leases from now on, and V(gathered) does not even that; both only read the slots and the
@@ -80,7 +80,9 @@ options:
     type: str
     default: ""
   command:
-    description: What runs the app, word by word, in the directory of the release. Required for O(state=present) and O(state=started).
+    description:
+      - What runs the app, word by word, in the directory of the release. Required for O(state=present) and O(state=started).
+      - With O(runtime=docker) what runs in the container, or nothing for what its image or O(docker_compose) says.
     type: list
     elements: str
   environment:
@@ -111,6 +113,7 @@ options:
         installed. Without it the slot runs on until something else is installed there.
       - With O(runtime=systemd) a transient timer does that on the host. It stops the slot only if no newer lease was seen there and every
         load balancer of O(ask) serves O(version); otherwise it tries again every five minutes. Any later run cancels it first.
+      - With O(runtime=docker) the same, on hosts that run systemd and have the program C(docker).
       - With O(runtime=supervisor), or without O(ask), it is only noted, for O(state=retired).
     type: str
     default: ""
@@ -130,9 +133,41 @@ options:
       - V(systemd) needs the template unit that the role P(baton.release.provision#role) writes, and root. It hands the environment to the
         app, which then need not be able to read it. Only the slot that was kept last comes back when the host does; see O(state).
       - V(supervisor) starts every slot that was started and not stopped since, when it starts itself.
+      - V(docker) runs each slot as one container, named after app and slot, and needs the Python package C(docker), 5.0 or newer
+        (C(python3-docker)), and a user who may ask the engine. The environment, with the secrets in it, is given to the container from the
+        files of the slot. Only the slot that was kept last is started again by the engine, after a crash or when the host comes back.
+        A container by that name which this module has not made is refused and not touched.
     type: str
-    choices: [supervisor, systemd]
+    choices: [docker, supervisor, systemd]
     default: supervisor
+  docker_image:
+    description:
+      - For O(runtime=docker) the image, with C({version}) in its tag, or with a digest. O(state=present) needs this or O(docker_compose).
+      - The image is taken as it is on this host, from O(docker_archive), or is pulled, but only if its name begins with a registry.
+    type: str
+    default: ""
+  docker_compose:
+    description:
+      - For O(runtime=docker) a Compose file of the release instead, which describes the slot; C({slot}) in its path is the slot. Needs the
+        Python package C(yaml) (C(python3-yaml)).
+      - It has one service, with C(image) and C(ports) and, as needed, C(cap_drop), C(command), C(entrypoint), C(env_file), C(environment),
+        C(init), C(mem_limit), C(read_only), C(restart), C(security_opt), C(stop_grace_period), C(tmpfs), C(user), C(volumes) with paths
+        of the host, and C(working_dir). Anything else is refused. C(${PORT}), C(${BATON_VERSION}), C(${BATON_SLOT}) and
+        C(${BATON_INSTANCE}) stand for what the slot is.
+      - The published port is O(port); the app is told its own in E(PORT). C(stop_grace_period) takes the place of O(stop_timeout), and
+        C(restart) says how the container is started again while this slot is the one that comes back.
+    type: str
+    default: ""
+  docker_archive:
+    description:
+      - For O(runtime=docker) the path, in the release, of an archive of C(docker save) with the image in it.
+      - C({version}) and C({slot}) in it stand for what they say.
+    type: str
+    default: ""
+  docker_address:
+    description: For O(runtime=docker) the IP address of this host at which the port is published.
+    type: str
+    default: 127.0.0.1
   supervisor_config:
     description: Configuration file of the host's supervisord.
     type: path
@@ -151,6 +186,22 @@ EXAMPLES = r"""
     sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     port: 8002
     command: [/usr/bin/python3, -m, shop]
+
+- name: Install v1.1.0 into the idle slot, as the container that its Compose file describes
+  baton.release.app_slot:
+    app_name: shop
+    app_root: /srv/shop
+    state_dir: /var/lib/baton/shop
+    slot: green
+    version: v1.1.0
+    artifact: https://artifacts.example.com/shop-v1.1.0.tar.gz
+    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    port: 8002
+    command: []
+    runtime: docker
+    docker_compose: docker-compose.{slot}.yml
+    docker_archive: image.tar
+    docker_address: 10.0.0.5
 
 - name: Read what this host has
   baton.release.app_slot:
@@ -207,10 +258,13 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced, newest_token
 from ansible_collections.baton.release.plugins.module_utils.releases import Releases
 from ansible_collections.baton.release.plugins.module_utils.rules import (
+    ADDRESS,
     APP_NAME,
     BASE_URL_WITH_PATH,
     DURATION_OR_NOTHING,
     FILE,
+    IMAGE_OR_NOTHING,
+    INSIDE_OR_NOTHING,
     KEY_PATH,
     PORT,
     SOME_SECONDS,
@@ -246,6 +300,10 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "ask": {"type": "list", "elements": "str", "default": []},
     "version_key": {"type": "str", "default": "version", "no_log": False},
     "runtime": {"type": "str", "choices": list(RUNTIMES), "default": "supervisor"},
+    "docker_image": {"type": "str", "default": ""},
+    "docker_compose": {"type": "str", "default": ""},
+    "docker_archive": {"type": "str", "default": ""},
+    "docker_address": {"type": "str", "default": "127.0.0.1"},
     "supervisor_config": {"type": "path", "default": "/etc/supervisor/supervisord.conf"},
 }
 REQUIRED_IF = [
@@ -265,6 +323,10 @@ RULES = {
     "app_root": FILE,
     "state_dir": FILE,
     "supervisor_config": FILE,
+    "docker_image": IMAGE_OR_NOTHING,
+    "docker_compose": INSIDE_OR_NOTHING,
+    "docker_archive": INSIDE_OR_NOTHING,
+    "docker_address": ADDRESS,
     "version": TAG,
     "port": PORT,
     "command": VALUE,
@@ -378,6 +440,7 @@ def _spec(params: dict[str, Any]) -> app_slots.Spec:
         environment={name: str(value) for name, value in params["environment"].items()},
         stop_seconds=params["stop_timeout"],
         start_seconds=params["start_timeout"],
+        published=params["docker_address"].strip("[]") if params["runtime"] == "docker" else "",
     )
 
 

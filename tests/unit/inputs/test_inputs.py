@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import app_slots, envfile
+from ansible_collections.baton.release.plugins.module_utils.launch import Launch, run_script
 from ansible_collections.baton.release.plugins.module_utils.runtimes import RUNTIMES
 from ansible_collections.baton.release.plugins.modules import (
     app_slot,
@@ -56,7 +57,8 @@ from tests.unit.inputs.hostile import (
 class Still:
     """A supervisord that knows no program and starts none."""
 
-    hands_environment = False
+    program = "run"
+    read_by_others = False
 
     def __init__(self, config: str) -> None:
         self.config = config
@@ -74,7 +76,11 @@ class Still:
     def keep(self, unit: str, *, check_mode: bool) -> bool:
         return check_mode and not unit
 
-    forget = keep
+    discard = forget = keep
+
+    def describe(self, launch: Launch, *, check_mode: bool) -> str:
+        del check_mode
+        return run_script(launch, sources=True)
 
     def commands_to_retire(self, unit: str, timer: str) -> tuple[list[str], list[str]]:
         del unit, timer
@@ -138,6 +144,10 @@ def test_app_slot(sandbox: Path) -> None:
         "keep_releases": NUMBERS,
         "token": NUMBERS,
         "supervisor_config": paths(sandbox, "other-config"),
+        "docker_image": TEXTS,
+        "docker_compose": TEXTS,
+        "docker_archive": TEXTS,
+        "docker_address": ADDRESSES,
         "_ansible_check_mode": st.just(True),
     }
 

@@ -57,8 +57,8 @@ def test_a_value_may_hold_signs_of_equality_and_a_property_may_be_missing() -> N
 
 
 def test_a_runtime_that_nobody_knows_is_said() -> None:
-    with pytest.raises(BatonError, match=r"the runtime 'docker'.*supervisor, systemd"):
-        runtime_of("docker", {})
+    with pytest.raises(BatonError, match=r"the runtime 'podman'.*docker, supervisor, systemd"):
+        runtime_of("podman", {})
 
 
 def test_every_runtime_is_one_that_the_settings_and_the_module_take() -> None:
