@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.e2e.environment import PLAYBOOK_SECONDS, ROOT, Environment
 from tests.witness.checker import judge, switches
-from tests.witness.ledger import Ledger, SocketRecord, load
+from tests.witness.ledger import Ledger, MessageRecord, SocketRecord, load
 from tests.witness.process import Witness
 
 ORDER = '{"product_id": 1, "quantity": 1}'
@@ -42,10 +42,16 @@ def spanning(ledger: Ledger, version: str, moment: float) -> list[SocketRecord]:
     return [socket for socket in held if socket.version == version and socket.start < moment < socket.end]
 
 
+def messages_after(ledger: Ledger, version: str, moment: float) -> list[MessageRecord]:
+    """Return the messages after ``moment`` of those WebSockets."""
+    connections = {socket.connection for socket in spanning(ledger, version, moment)}
+    return [one for one in ledger.messages if one.connection in connections and one.start > moment]
+
+
 def moved(ledger: Ledger) -> float | None:
-    """Return the moment at which the first request was begun that the new version answered; None before."""
+    """Return the moment from which on only the new version was seen to answer; None before the first answer of it."""
     found = switches(record for record in ledger if record.kind != "slow")
-    return found[0].began if found else None
+    return found[0].settled if found else None
 
 
 def test_a_release_under_all_traffic_loses_nothing_and_cuts_nothing(shop: Environment) -> None:
@@ -56,8 +62,10 @@ def test_a_release_under_all_traffic_loses_nothing_and_cuts_nothing(shop: Enviro
         played = shop.release(new, watch_max_p95_ms=20000)
         assert played.code == 0, played.output
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not spanning(witness.snapshot(), old, moved(witness.snapshot()) or 0.0):
-            assert time.monotonic() < deadline, "no WebSocket that was open during the switch has been held to its end"
+        while not messages_after(witness.snapshot(), old, moved(witness.snapshot()) or 0.0):
+            assert time.monotonic() < deadline, (
+                "no WebSocket that was open during the switch has talked on and been held to its end"
+            )
             time.sleep(0.5)
         ledger = witness.stop()
 
@@ -69,8 +77,7 @@ def test_a_release_under_all_traffic_loses_nothing_and_cuts_nothing(shop: Enviro
     assert (switch.before, switch.after) == (old, new)
     for socket in spanning(ledger, old, switch.settled):
         assert (socket.closer, socket.code) == ("client", 1000)
-        after = [one for one in ledger.messages if one.connection == socket.connection and one.start > switch.settled]
-        assert {message.version for message in after} == {old}
+    assert {message.version for message in messages_after(ledger, old, switch.settled)} == {old}
     downloads = [record for record in ledger if record.kind == "slow"]
     assert any(one.version == old and one.start < switch.began <= switch.settled < one.end for one in downloads)
     assert {one.version for one in downloads if one.start > switch.settled} == {new}
