@@ -61,7 +61,7 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """
     try:
         _replace(path, text, mode)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unusable(path, "written", error) from error
 
 
@@ -98,7 +98,7 @@ def append_line(path: Path, line: str) -> None:
             stream.write(("\n" if _torn(path) else "") + line + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unusable(path, "written", error) from error
 
 
@@ -121,7 +121,7 @@ def locked(path: Path) -> typing.Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a", encoding="utf-8")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unusable(path, "written", error) from error
     with stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
