@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PLAY = $(BIN)/ansible-playbook -i inventories/local
 
-.PHONY: bench bench-migrations bench-switches molecule fleet-up fleet-down help setup demo demo-down status test test-unit test-playbooks test-fleet test-others test-systemd test-prod test-newest chaos lint format clean
+.PHONY: bench bench-migrations bench-switches molecule fleet-up fleet-down help setup demo demo-down status test test-unit test-playbooks test-thorough test-fleet test-systemd test-prod test-newest chaos lint format clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,13 @@ $(VENV)/.run: $(VENV)/.python requirements.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run tests/requirements.txt
-	@echo "== Installing what tests and linters need (once)"
+	@echo "== Installing what tests need (once)"
 	@$(PIP) -r tests/requirements.txt
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test tests/requirements-lint.txt
+	@echo "== Installing the linters (once)"
+	@$(PIP) -r tests/requirements-lint.txt
 	@touch $@
 
 .cache/wheels: $(VENV)/.run examples/shop/v1.0.0/requirements.lock
@@ -46,20 +51,19 @@ status: $(VENV)/.run ## Show what is live in the embedded environment
 	@$(PLAY) playbooks/status.yml
 
 test: ## Run all tests: each part, also when one of them fails
-	@$(MAKE) --no-print-directory --keep-going test-unit test-playbooks test-others
+	@$(MAKE) --no-print-directory --keep-going test-unit test-playbooks test-fleet test-newest
 
 test-unit: $(VENV)/.test ## Run the tests of the parts
 	@echo "== Tests of the parts"
-	@$(BIN)/python -m pytest tests/unit tests/balancers -n 3 --dist worksteal -q --durations=15
+	@$(BIN)/python -m pytest tests/unit tests/balancers -n 2 --dist worksteal -q --durations=15
 
 # In one run, so that the shop is built once, and neither of the two cores waits for the other.
 test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many at once, and installed from the tarball
 	@echo "== Tests of the playbooks, on embedded environments of their own"
-	@$(BIN)/python -m pytest tests/chaos tests/install tests/e2e -n 2 --dist worksteal -q --durations=15
+	@$(BIN)/python -m pytest tests/chaos tests/install tests/e2e -n 2 --dist worksteal -q --durations=15 -m "not thorough"
 
-# Hosts that start, drain and time out leave room for the tests at the other end of what is supported.
-test-others: $(VENV)/.test
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 test-fleet test-newest NEWEST_WORKERS=1
+test-thorough: $(VENV)/.test ## Run what takes long and goes another way through what test-playbooks goes through
+	@$(BIN)/python -m pytest tests/chaos tests/e2e -n 2 --dist worksteal -q --durations=15 -m thorough
 
 test-fleet: $(VENV)/.test ## Run what needs hosts with systemd and sshd, as containers (installs an engine as root on Debian)
 	@echo "== Tests on two fleets of hosts with systemd, side by side; they are gone afterwards"
@@ -74,7 +78,7 @@ test-prod: $(VENV)/.test ## Run inventories/prod on a fleet
 RELEASES = test_a_release_moves_traffic_without_losing_a_request test_a_version_that_fails_under_traffic_is_sent_back_by_the_watch test_a_hot_rollback_needs_only_the_load_balancer
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
 	@echo "== The other end of what is supported"
-	@$(BIN)/python -m tests.interpreters $(addprefix tests/e2e/test_release.py::,$(RELEASES)) tests/unit/plugins -n $(or $(NEWEST_WORKERS),2) --dist worksteal -q -m "not slow" --ignore-glob='*/test_db_migrate_*.py'
+	@$(BIN)/python -m tests.interpreters $(addprefix tests/e2e/test_release.py::,$(RELEASES)) tests/unit/plugins -n 2 --dist worksteal -q -m "not slow" --ignore-glob='*/test_db_migrate_*.py'
 
 chaos: $(VENV)/.test ## Strike at every task of every procedure, in every way, and write docs/chaos.md (hours; goes on where it ended)
 	@$(BIN)/python -m tests.chaos $(or $(CHAOS),--all) --report docs/chaos.md
@@ -97,7 +101,7 @@ fleet-up: $(VENV)/.test ## Start a fleet for tests: hosts with systemd and sshd,
 fleet-down: $(VENV)/.test ## End the fleet, and the engine if it was started for it
 	@$(BIN)/python -m tests.fleet down --engine
 
-lint: $(VENV)/.test ## Run all linters
+lint: $(VENV)/.lint ## Run all linters
 	@tests/lint.sh
 
 format: $(VENV)/.test ## Format the Python files

@@ -64,7 +64,14 @@ def test_of_twenty_controllers_at_once_one_runs(shop: Scene, tasks: Tasks) -> No
             assert controller.played().changed() == []
 
 
-@pytest.mark.parametrize("name", ["Install the version", "Switch", "Renew the lease"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Switch",
+        pytest.param("Install the version", marks=pytest.mark.thorough),
+        pytest.param("Renew the lease", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_controller_that_slept_past_its_lease_changes_nothing(shop: Scene, tasks: Tasks, name: str) -> None:
     task = first(tasks("release"), name)
     slept, version = shop.prepare(named("release")), shop.new_version()

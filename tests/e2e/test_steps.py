@@ -113,7 +113,7 @@ def test_killed_between_two_steps_the_same_command_finishes(shop: Environment) -
     assert (again.code, again.changed()) == (0, [])
 
 
-@pytest.mark.parametrize("way", ["rollback", "another version"])
+@pytest.mark.parametrize("way", ["rollback", pytest.param("another version", marks=pytest.mark.thorough)])
 def test_killed_between_two_steps_there_are_two_other_ways_on(shop: Environment, way: str) -> None:
     version, live, served = shop.new_version(), shop.live(), shop.served()["version"]
     with nothing_lost(shop, "way-on") as ledgers:

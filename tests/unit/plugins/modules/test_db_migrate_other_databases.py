@@ -30,9 +30,9 @@ EACH = [
     for server, trees in SERVERS.items()
     for driver in trees
 ]
-# The lock of SQLite is no matter of the tool.
-AT_ONCE = [one for one in EACH if one.values[0] not in ("sqlite-alembic", "sqlite-django")]
-KILLED = [one for one in EACH if str(one.values[0]).startswith("mariadb")]
+# The lock is no matter of the tool: those that start in no time, and one that has a lock of its own, or hands ours on by Python.
+AT_ONCE = [one for one in EACH if one.values[0] == "mariadb-knex" or str(one.values[0]).endswith(QUICK)]
+KILLED = [one for one in EACH if one.values[0] in ("mariadb-alembic", "mariadb-command", "mariadb-dbmate")]
 LOCKS = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID() AND INFO LIKE '%GET_LOCK(''gate%'"
 
 
