@@ -37,6 +37,6 @@ def images() -> Iterator[str]:
 @pytest.fixture
 def host(images: str, tmp_path: Path) -> Iterator[Host]:
     """A host with nothing on it."""
-    one = Host(tmp_path, f"baton-test-{os.getpid()}", images)
+    one = Host(tmp_path, f"baton-slot-{os.getpid()}", images)  # not as the hosts of a fleet are called
     yield one
     one.leave()
