@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,39 @@ from ansible_collections.baton.release.plugins.module_utils.files import locked
 
 from tests.e2e.environment import ROOT, Environment
 
+BUILT_FROM = (
+    "examples/shop",
+    "playbooks/build.yml",
+    "plugins",
+    "requirements.txt",
+    "roles/build",
+    "tests/e2e/conftest.py",
+)
+
 
 @pytest.fixture(scope="session")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory with the builds of the shop: made once, by the worker that comes first."""
+def artifacts() -> Path:
+    """Return the directory with the builds of the shop: made once from what the repository holds now, by whoever comes first."""
     if os.environ.get("BATON_TEST_ARTIFACTS"):
         return Path(os.environ["BATON_TEST_ARTIFACTS"])
-    base = tmp_path_factory.getbasetemp()
-    root = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "builds"
-    with locked(root.with_suffix(".lock")):
-        if not root.exists():
-            build(root)
-    return root / "artifacts"
+    home = ROOT / ".cache" / "builds" / f"{sys.version_info[0]}.{sys.version_info[1]}"
+    mark, wanted = home / "built-from", digest(BUILT_FROM)
+    with locked(home.with_name(f"{home.name}.lock")):
+        if not mark.exists() or mark.read_text() != wanted:
+            shutil.rmtree(home, ignore_errors=True)
+            build(home)
+            mark.write_text(wanted)
+    return home / "artifacts"
+
+
+def digest(names: Sequence[str]) -> str:
+    """Return a digest of the files and directories of the repository that have these names, and of this Python."""
+    found = hashlib.sha256(sys.version.encode())
+    for name in names:
+        files = (ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name]
+        for path in sorted(one for one in files if one.is_file() and "__pycache__" not in one.parts):
+            found.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def build(root: Path) -> None:
