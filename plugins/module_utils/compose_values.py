@@ -94,7 +94,10 @@ class Place(typing.NamedTuple):
         pairs = (
             [(name, self.at(name), one) for name, one in value.items()]
             if isinstance(value, dict)
-            else [(name, self.at(name), one) for name, _, one in (self._assignment(line) for line in self._list(value))]
+            else [
+                (name, self.at(name), one)
+                for name, _sign, one in (self._assignment(line) for line in self._list(value))
+            ]
         )
         for name, place, _one in pairs:
             if not isinstance(name, str) or not _NAME.fullmatch(name):

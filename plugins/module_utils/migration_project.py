@@ -100,20 +100,21 @@ class Project:
             more: variables on top of the environment.
             timeout: seconds that it may take.
         """
-        with self._reading(more) as own:
+        with contextlib.ExitStack() as meanwhile:
+            own = self._to_read(more, meanwhile)
             return self._run(argv, {**(more or {}), **own}, timeout, program=program)
 
-    @contextlib.contextmanager
-    def _reading(self, more: typing.Mapping[str, str] | None) -> typing.Iterator[dict[str, str]]:
-        """Give the variables with which a tool writes nothing."""
+    def _to_read(
+        self, more: typing.Mapping[str, str] | None, meanwhile: contextlib.ExitStack
+    ) -> typing.Mapping[str, str]:
+        """Return the variables with which a tool writes nothing, as long as ``meanwhile`` lasts."""
         url, variable = self.surroundings.url, self._settings.database_url_variable
         if self.kind == POSTGRESQL:
-            yield {"PGOPTIONS": self.options_to_read(more)}
-        elif self.kind == MYSQL:
-            yield session_variables(variable, url, READ_ONLY, self._url_for)
-        else:
-            with _sqlite.stand_in(url) as instead:
-                yield {variable: instead} if instead else {}
+            return {"PGOPTIONS": self.options_to_read(more)}
+        if self.kind == MYSQL:
+            return session_variables(variable, url, READ_ONLY, self._url_for)
+        instead = meanwhile.enter_context(_sqlite.stand_in(url))
+        return {variable: instead} if instead else {}
 
     def change(
         self,

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import subprocess
 import sys
 import time
@@ -102,4 +101,5 @@ def _read(path: Path) -> dict[str, typing.Any] | None:
 
 
 if __name__ == "__main__":
-    print(main(Path(os.path.abspath(sys.argv[1]))))  # noqa: PTH100 - the last word in the host's journal
+    # For the journal of the host.
+    sys.stdout.write(f"{main(Path(sys.argv[1]).absolute())}\n")
