@@ -50,14 +50,14 @@ demo-down: $(VENV)/.run ## Stop what the demo left running, and remove its data
 status: $(VENV)/.run ## Show what is live in the embedded environment
 	@$(PLAY) playbooks/status.yml
 
-test: ## Run all tests: each part, also when one of them fails
+test: ## Run the tests: each part, also when one of them fails
 	@$(MAKE) --no-print-directory --keep-going test-unit test-playbooks test-fleet test-newest
 
 test-unit: $(VENV)/.test ## Run the tests of the parts
 	@echo "== Tests of the parts"
 	@$(BIN)/python -m pytest tests/unit tests/balancers -n 2 --dist worksteal -q --durations=15
 
-# In one run, so that the shop is built once, and neither of the two cores waits for the other.
+# In one run, so that neither of the two cores waits for the other.
 test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many at once, and installed from the tarball
 	@echo "== Tests of the playbooks, on embedded environments of their own"
 	@$(BIN)/python -m pytest tests/chaos tests/install tests/e2e -n 2 --dist worksteal -q --durations=15 -m "not thorough"
