@@ -32,9 +32,11 @@ def ended(host: Host) -> bool:
     """Wait until the timer has run its program; say whether blue was stopped."""
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
+        # It says so after it has stopped the slot, so what is seen next is what it left.
+        said = host.sh("journalctl", "-o", "cat", "-u", "shop-retirement.service", "--no-pager", check=False)
         if host.slot("gathered")["slots"]["blue"]["state"] == "absent":
             return True
-        if "blue" in host.sh("journalctl", "-o", "cat", "-u", "shop-retirement.service", "--no-pager", check=False):
+        if "blue" in said:
             return False
         time.sleep(0.5)
     return False
