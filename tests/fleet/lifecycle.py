@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import locked, read_json, write_json
 
-from tests.fleet import engine, files, image, inventories, keys, ready, servers
+from tests.fleet import engine, files, image, inventories, keys, limits, ready, servers
 from tests.fleet.docker import attempt, docker, inspect, labelled
 from tests.fleet.hosts import Fleet
 from tests.fleet.shape import Host, Shape, hosts
@@ -58,6 +58,7 @@ def up(shape: Shape, *, name: str = DEFAULT, root: Path | None = None, say: Say 
     engine.ensure(say)
     with locked(directory.with_name(f"{directory.name}.lock")):
         picture = image.ensure(say)
+        limits.allow(sum(shape.groups().values()), say)
         record = _known(directory, name, shape)
         if record is None:
             down(name=name, root=root)

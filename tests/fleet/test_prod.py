@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from ansible_collections.baton.release.plugins.module_utils.slots import other
 
+from tests.fleet.capacity import Capacity
 from tests.fleet.prod import DOMAIN, Prod
 
 SURGE: dict[str, Any] = {"release_strategy": "rolling"}
 IN_PLACE: dict[str, Any] = {**SURGE, "release_max_surge": 0, "release_max_unavailable": 1}
 APP_HOSTS = ("app1", "app2", "app3")
+SAMPLES = 30
+"""An update takes half a minute and more: at ten a second that would be 300, but a busy machine is late."""
 BOUNDED_SECONDS = 240
 """Several tasks meet the frozen host, and each finds out for itself; a busy machine took half of this."""
 DIES_ON_APP2 = "\nimport os\nif 'app2' in os.environ.get('BATON_INSTANCE', ''):\n    raise SystemExit('no room')\n"
@@ -44,12 +47,20 @@ def test_a_release_in_steps_loses_no_request(shop: Prod) -> None:
     }
 
 
-@pytest.mark.parametrize("settings", [pytest.param(SURGE, id="surge"), pytest.param(IN_PLACE, id="in place")])
-def test_a_rolling_update_loses_no_request(shop: Prod, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("settings", "out"), [pytest.param(SURGE, 0, id="surge"), pytest.param(IN_PLACE, 1, id="in place")]
+)
+def test_a_rolling_update_loses_no_request_nor_more_capacity_than_it_may(
+    shop: Prod, settings: dict[str, Any], out: int
+) -> None:
     version = shop.new_version()
-    with shop.unharmed(f"rolling-{len(settings)}"):
+    with shop.unharmed(f"rolling-{out}"), Capacity(shop.fleet, "lb1") as at_lb1, Capacity(shop.fleet, "lb2") as at_lb2:
         shop.must("release", release_version=version, **settings)
     assert shop.served()["version"] == version
+    for capacity in (at_lb1, at_lb2):
+        assert "shop_mixed" in capacity.backends
+        assert len(capacity.samples) > SAMPLES
+        assert capacity.lowest == len(shop.fleet.names("app")) - out
 
 
 def test_a_host_that_dies_in_its_batch_sends_all_back(shop: Prod) -> None:
