@@ -35,7 +35,8 @@ def test_many_hosts_get_what_they_take(limit: Path) -> None:
     assert "from 128 to" in said[0]
 
 
-def test_who_may_not_change_it_is_told_how_much_it_has_to_be(limit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("limit")
+def test_who_may_not_change_it_is_told_how_much_it_has_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     # A number of the kernel's own that nobody can change.
     monkeypatch.setattr(limits, "INSTANCES", Path("/proc/sys/kernel/ngroups_max"))
     with pytest.raises(BatonError, match=r"is 65536\. Expected: at least 80064"):
