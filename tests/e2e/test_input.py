@@ -89,7 +89,8 @@ def test_a_template_on_the_command_line_is_not_evaluated(shop: Environment, tmp_
         ("release", ["--skip-tags", "always"], "without --start-at-task, --tags, --skip-tags"),
         ("release", ["--start-at-task", "Note that every step was done"], "without --start-at-task"),
         ("rollback", ["--tags", "nothing"], "--tags: found nothing"),
-        ("rollback", ["--start-at-task", "Lock"], "without --start-at-task"),
+        ("rollback", ["--start-at-task", "Take the lock"], "without --start-at-task"),
+        ("release", ["--start-at-task", "Report"], "Nothing was touched"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
