@@ -13,6 +13,7 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.migration_advice import advice, difference, waited_in_vain
 from ansible_collections.baton.release.plugins.module_utils.migration_kinds import POSTGRESQL, kind_of
 from ansible_collections.baton.release.plugins.module_utils.migration_locks import look_out_for
+from ansible_collections.baton.release.plugins.module_utils.migration_quiet import await_quiet
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT
 
 if typing.TYPE_CHECKING:
@@ -58,6 +59,10 @@ class Change:
     session: LockSession
     state_dir: Path
     last: migration_log.Attempt | None
+    locks: typing.Sequence[tuple[str, str]] = ()
+    """What it is known to lock: tables, each with the mode."""
+    patience: float = 0.0
+    """Seconds to wait, before it is begun, for transactions that hold that."""
 
     def make(self, *, token: int | None, retries: int, timeout: float) -> Made:
         """Go the whole way and note it.
@@ -90,6 +95,7 @@ class Change:
         Raises:
             BatonError: refused, and not begun.
         """
+        await_quiet(lambda: self.session.holders(self.locks), self.patience)
         useless = set(self.session.invalid_indexes())
         kind = self._kind
         gone = self._attempt(self.way)

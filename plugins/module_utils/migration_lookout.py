@@ -53,6 +53,14 @@ class Blocker:
     table: str
     """What the migration waited for; empty for the transaction itself, as CREATE INDEX CONCURRENTLY does."""
 
+    @classmethod
+    def of(cls, row: typing.Sequence[typing.Any]) -> Blocker:
+        """Return a row of what the server shows: these, with the time as such."""
+        pid, role, name, client, state, began, table = row
+        return cls(
+            pid, role, name, client, state, began.isoformat(sep=" ", timespec="seconds") if began else None, table
+        )
+
     def as_result(self) -> dict[str, typing.Any]:
         """Return it for a module's result."""
         return asdict(self)
@@ -103,7 +111,4 @@ def _watch(variables: typing.Mapping[str, str], url: str, seen: list[Blocker], e
 
 
 def _blockers(connection: Connection, since: typing.Any) -> list[Blocker]:
-    return [
-        Blocker(pid, role, name, client, state, began.isoformat(sep=" ", timespec="seconds") if began else None, table)
-        for pid, role, name, client, state, began, table in connection.execute(_BLOCKERS, [since]).fetchall()
-    ]
+    return [Blocker.of(row) for row in connection.execute(_BLOCKERS, [since]).fetchall()]

@@ -19,6 +19,7 @@ from ansible_collections.baton.release.plugins.module_utils.migration_plan impor
     refuse_contract,
     refuse_irreversible,
 )
+from ansible_collections.baton.release.plugins.module_utils.migration_quiet import locks_of
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import NotThereYet
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import OFF, measured
 
@@ -168,7 +169,7 @@ def _change(tool: Tool, wanted: Wanted, gate: Gate, directory: Path, token: int 
             return {**_result(before, before, msg=way.nothing), "last_attempt": _told(last)}
         found = _gate(tool, wanted, gate, way)
         steps = measured(way.steps, found if way.up else {})
-        change = Change(tool, way, steps, session, directory, last)
+        change = Change(tool, way, steps, session, directory, last, locks_of(found), wanted.lock_timeout)
         made = change.make(token=token, retries=wanted.lock_retries, timeout=wanted.timeout)
     msg = f"{'applied' if way.up else 'undid'} {', '.join(one.revision for one in way.steps)}; {made.after.where}"
     if not made.lock_kept:

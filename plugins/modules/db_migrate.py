@@ -207,13 +207,17 @@ options:
     type: str
     default: DATABASE_URL
   lock_timeout:
-    description: Seconds to wait for another migration of the same database.
+    description:
+      - Seconds to wait for another migration of the same database.
+      - After a rehearsal, with PostgreSQL, as long once more for transactions that have held for over a second what the migrations were
+        seen to lock. The tool is not started meanwhile, so no request of the app waits behind it. When they do not end nothing is changed, and
+        the message says whose they are. Only those are seen that the role of the URL may see (C(pg_read_all_stats)).
     type: float
     default: 60
   ddl_lock_timeout:
     description:
       - How long one statement of a migration may wait for a lock on a table before the migration fails. While it waits,
-        the app's requests for that table queue up behind it.
+        the app's requests for that table queue up behind it. See O(lock_timeout) for how that is avoided.
       - Given to the tool in C(PGOPTIONS), which drivers based on libpq obey, unless the environment has a C(PGOPTIONS).
       - With MySQL and MariaDB it is C(lock_wait_timeout) and C(innodb_lock_wait_timeout), in whole seconds, at least one. V(dbmate) and
         V(alembic) are told in the URL, V(alembic) where the URL is one of SQLAlchemy's pymysql, mysqldb, aiomysql or asyncmy and has no
@@ -572,8 +576,8 @@ lock_timeouts:
   returned: when something was applied or undone, or the tool failed
 blockers:
   description:
-    - Who held what the last attempt has waited for in vain, each with its C(pid) in the server (0 for a prepared transaction), C(role),
-      C(application_name), C(client) (its address), C(state), C(since) (when its transaction began) and C(table).
+    - Who held what the last attempt, or whoever looked before the first one, has waited for in vain, each with its C(pid) in the server
+      (0 for a prepared transaction), C(role), C(application_name), C(client) (its address), C(state), C(since) (when its transaction began) and C(table).
     - The server tells all but the first three only to roles that may see the other session.
   type: list
   elements: dict

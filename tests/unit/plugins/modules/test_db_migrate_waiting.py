@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import time
 import typing
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import _psycopg
@@ -124,3 +125,38 @@ def test_a_migration_that_ends_well_without_its_lock_says_so(app: DbmateTree, ru
     done = finish(process)
     assert (done["changed"], done["current"]) == (True, app.revisions(3))
     assert LOST in done["msg"]
+
+
+def test_a_rehearsed_migration_waits_beside_the_queue_and_says_for_whom(app: DbmateTree, run: Run) -> None:
+    """Not even another one that wants the table for itself has to wait: there is no statement of the migration in line."""
+    run(revision=app.revision(2))
+    with report(app) as pid, ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(run, fails=True, rehearsal="required", lock_timeout=3, ddl_lock_retries=0)
+        longest = 0.0
+        while not waiting.done():
+            began = time.monotonic()
+            with _psycopg.connect({}, app.server.url(app.database), application_name="a request") as session:
+                session.execute(b"SELECT count(*) FROM users")
+            longest = max(longest, time.monotonic() - began)
+        failed = waiting.result()
+    assert f"users was held by server process {pid} (role postgres, 'nightly report'" in failed["msg"]
+    assert f"run again when its transaction is over, or end it (SELECT pg_terminate_backend({pid}))" in failed["msg"]
+    assert "nothing was changed" in failed["msg"]
+    assert [one["pid"] for one in failed["blockers"]] == [pid]
+    assert "lock_timeouts" not in failed  # the tool was not started
+    assert longest < 2
+    assert names(run(rehearsal="required", lock_timeout=3)["applied"]) == app.revisions(3)
+
+
+def test_a_rehearsed_migration_begins_when_the_transaction_is_over(app: DbmateTree, run: Run) -> None:
+    run(revision=app.revision(2))
+    with ThreadPoolExecutor(1) as beside:
+        with report(app):
+            time.sleep(1)
+            waiting = beside.submit(
+                run, rehearsal="required", lock_timeout=60, ddl_lock_timeout="1ms", ddl_lock_retries=0
+            )
+            time.sleep(5)
+            assert not waiting.done()
+        done = waiting.result()
+    assert (names(done["applied"]), done["lock_timeouts"]) == (app.revisions(3), 0)
