@@ -210,8 +210,8 @@ options:
     description:
       - Seconds to wait for another migration of the same database.
       - After a rehearsal, with PostgreSQL, as long once more for transactions that have held for over a second what the migrations were
-        seen to lock. The tool is not started meanwhile, so no request of the app waits behind it. When they do not end nothing is changed, and
-        the message says whose they are. Only those are seen that the role of the URL may see (C(pg_read_all_stats)).
+        seen to lock. The tool is not started meanwhile, so no request of the app waits behind it. When they do not end nothing is
+        changed, and the message says whose they are. Only those are seen that the role of the URL may see (C(pg_read_all_stats)).
     type: float
     default: 60
   ddl_lock_timeout:
@@ -577,7 +577,8 @@ lock_timeouts:
 blockers:
   description:
     - Who held what the last attempt, or whoever looked before the first one, has waited for in vain, each with its C(pid) in the server
-      (0 for a prepared transaction), C(role), C(application_name), C(client) (its address), C(state), C(since) (when its transaction began) and C(table).
+      (0 for a prepared transaction), C(role), C(application_name), C(client) (its address), C(state), C(since) (when its
+      transaction began) and C(table).
     - The server tells all but the first three only to roles that may see the other session.
   type: list
   elements: dict

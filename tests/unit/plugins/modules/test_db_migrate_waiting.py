@@ -130,6 +130,7 @@ def test_a_migration_that_ends_well_without_its_lock_says_so(app: DbmateTree, ru
 def test_a_rehearsed_migration_waits_beside_the_queue_and_says_for_whom(app: DbmateTree, run: Run) -> None:
     """Not even another one that wants the table for itself has to wait: there is no statement of the migration in line."""
     run(revision=app.revision(2))
+    run(state="rehearsed", rehearsal="required")
     with report(app) as pid, ThreadPoolExecutor(1) as beside:
         waiting = beside.submit(run, fails=True, rehearsal="required", lock_timeout=3, ddl_lock_retries=0)
         longest = 0.0
