@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
     from ansible_collections.baton.release.plugins.module_utils.migration_lookout import Blocker
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema, Way
+    from ansible_collections.baton.release.plugins.module_utils.migration_quiet import Lock
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended
 
 __all__ = ["Change", "Made", "seen"]
@@ -59,7 +60,7 @@ class Change:
     session: LockSession
     state_dir: Path
     last: migration_log.Attempt | None
-    locks: typing.Sequence[tuple[str, str]] = ()
+    locks: typing.Sequence[Lock] = ()
     """What it is known to lock: tables, each with the mode."""
     patience: float = 0.0
     """Seconds to wait, before it is begun, for transactions that hold that."""
@@ -95,7 +96,7 @@ class Change:
         Raises:
             BatonError: refused, and not begun.
         """
-        await_quiet(lambda: self.session.holders(self.locks), self.patience)
+        await_quiet(lambda age: self.session.holders(self.locks, age), self.patience)
         useless = set(self.session.invalid_indexes())
         kind = self._kind
         gone = self._attempt(self.way)

@@ -13,7 +13,7 @@ import typing
 from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError, connect, in_words, told
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migration_lookout import Blocker
-from ansible_collections.baton.release.plugins.module_utils.migration_quiet import holders
+from ansible_collections.baton.release.plugins.module_utils.migration_quiet import Lock, holders
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils._psycopg import Connection
@@ -55,8 +55,8 @@ class LockSession(typing.NamedTuple):
     product: str = "PostgreSQL"
     objects: typing.Callable[[], typing.Optional[typing.Dict[str, str]]] = lambda: None  # noqa: UP006, UP045 - as above
     """Says what the schema consists of, where a migration that fails may leave a part of it behind; None where it does not, or for now."""
-    holders: typing.Callable[[typing.Sequence[typing.Tuple[str, str]]], typing.List[Blocker]] = lambda _locks: []  # noqa: UP006 - as above
-    """Says who has held for long what conflicts with locks on tables, where that is to be seen."""
+    holders: typing.Callable[[typing.Sequence[Lock], float], typing.Sequence[Blocker]] = lambda _locks, _age: ()
+    """Says who holds what conflicts with locks on tables in a transaction of at least so many seconds, where that is to be seen."""
 
 
 @contextlib.contextmanager
@@ -86,7 +86,7 @@ def migration_lock(variables: typing.Mapping[str, str], url: str, *, wait: float
             connection.info.server_version,
             lambda: _invalid_indexes(connection, variables, url),
             lambda: _alive(connection),
-            holders=lambda locks: holders(connection, locks),
+            holders=lambda locks, age: holders(connection, locks, age),
         )
     finally:
         connection.close()

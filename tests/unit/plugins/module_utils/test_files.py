@@ -29,5 +29,5 @@ def append(path: Path) -> None:
 
 @pytest.mark.parametrize("use", [lock, write, append, files.read_text])
 def test_a_path_that_cannot_be_is_refused_in_words(use: typing.Callable[[Path], object]) -> None:
-    with pytest.raises(BatonError, match="null (byte|character)"):
+    with pytest.raises(BatonError, match=r"null (byte|character)"):
         use(NO_PATH)

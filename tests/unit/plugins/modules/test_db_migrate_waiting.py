@@ -153,7 +153,6 @@ def test_a_rehearsed_migration_begins_when_the_transaction_is_over(app: DbmateTr
     run(revision=app.revision(2))
     with ThreadPoolExecutor(1) as beside:
         with report(app):
-            time.sleep(1)
             waiting = beside.submit(
                 run, rehearsal="required", lock_timeout=60, ddl_lock_timeout="1ms", ddl_lock_retries=0
             )
