@@ -131,15 +131,23 @@ def _rehearse(tool: Tool, wanted: Wanted, gate: Gate) -> dict[str, typing.Any]:
     from ansible_collections.baton.release.plugins.module_utils.rehearsal import (  # noqa: PLC0415 - as in _gate
         rehearse,
     )
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_ahead import (  # noqa: PLC0415 - as in _gate
+        server_ahead,
+    )
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_gate import (  # noqa: PLC0415 - as in _gate
         failing_rows,
+        pass_gate,
     )
 
-    schema = tool.schema()
-    way = _way(schema, wanted if gate.required else replace(wanted, allow_contract=True))
-    if not way.steps:
-        return _result(schema, schema, msg=f"nothing to rehearse: {way.nothing}")
-    found = _gate(tool, wanted, gate, way) if gate.required else rehearse(gate.how, tool, way)
+    with server_ahead(gate.how, tool.surroundings) as serve:
+        schema = tool.schema()
+        way = _way(schema, wanted if gate.required else replace(wanted, allow_contract=True))
+        if not way.steps:
+            return _result(schema, schema, msg=f"nothing to rehearse: {way.nothing}")
+        if gate.required:
+            found = pass_gate(gate, tool, way, allow_contract=wanted.allow_contract, serve=serve)
+        else:
+            found = rehearse(gate.how, tool, way, serve=serve)
     msg = f"a rehearsal to {way} found: {found['level']}{failing_rows(found)}"
     return {**_result(schema, schema, msg=msg), "rehearsal": found}
 

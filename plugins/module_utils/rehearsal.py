@@ -10,6 +10,7 @@ it and is kept with it; the answers are not, as rows come and go, so the target 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import shutil
@@ -44,19 +45,21 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Surroundings
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import Rehearsal
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import Room
-    from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Programs
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Programs, Serve, Server
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import Target
 
-__all__ = ["not_made", "rehearse"]
+__all__ = ["likely_new", "not_made", "rehearse", "tree_digest"]
 
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
-_FORMAT = "3"
+_FORMAT = "4"
 """Changes with what is kept, and with the rules."""
 _FILE = "rehearsal.json"
 _LEFT_OUT = frozenset({".git", "__pycache__"})
 
 
-def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -> Found:
+def rehearse(
+    how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False, serve: Serve = throw_away_server
+) -> Found:
     """Rehearse the steps of ``way``, and return what was found; what was found before is returned again while nothing has changed.
 
     Args:
@@ -64,6 +67,7 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
         tool: the app's tool, as it is used for the target.
         way: up or down, with at least one step.
         only_kept: return only what was found before; ``made`` is false when there is nothing.
+        serve: what runs a server where none is given.
 
     Raises:
         BatonError: it cannot be rehearsed, or a migration fails in the shadow.
@@ -90,9 +94,12 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
     elif only_kept:
         return _not_made("check mode rehearses nothing, so this gate is still to come")
     else:
-        found = _made(how, tool, way, target, schema=schema, programs=programs)
+        found = _made(how, tool, way, target, schema=schema, serve=functools.partial(serve, programs, around.account))
         if how.keep:
-            write_json(how.state_dir / _FILE, {"digest": digest, "found": found, "asked": asked})
+            write_json(
+                how.state_dir / _FILE,
+                {"digest": digest, "found": found, "asked": asked, "tree": tree_digest(how.project_dir)},
+            )
     answers = ask(around, found["prechecks"], timeout=how.precheck_timeout)
     told = {**found, "tables": sizes(found, target.tables), "prechecks": answers}
     return {
@@ -105,10 +112,23 @@ def rehearse(how: Rehearsal, tool: Tool, way: Way, *, only_kept: bool = False) -
     }
 
 
-def _made(how: Rehearsal, tool: Tool, way: Way, target: Target, *, schema: str, programs: Programs) -> Found:
+def likely_new(how: Rehearsal) -> bool:
+    """Return whether a rehearsal would be made, as far as that can be told without the database."""
+    return (read_json(how.state_dir / _FILE) or {}).get("tree") != tree_digest(how.project_dir)
+
+
+def _made(
+    how: Rehearsal,
+    tool: Tool,
+    way: Way,
+    target: Target,
+    *,
+    schema: str,
+    serve: typing.Callable[[], contextlib.AbstractContextManager[Server]],
+) -> Found:
     around = tool.surroundings
     try:
-        with _room(how, around, target, programs) as room, ThreadPoolExecutor(1) as beside:
+        with _room(how, around, target, serve) as room, ThreadPoolExecutor(1) as beside:
             nowhere = leads_astray(room, url=around.url, variable=how.variable)
             # A tool takes its time to start: meanwhile the shadow is made.
             astray = beside.submit(refuse_astray, how.make, nowhere, how.variable)
@@ -134,12 +154,17 @@ def _made(how: Rehearsal, tool: Tool, way: Way, target: Target, *, schema: str, 
 
 
 @contextlib.contextmanager
-def _room(how: Rehearsal, around: Surroundings, target: Target, programs: Programs) -> typing.Iterator[Room]:
+def _room(
+    how: Rehearsal,
+    around: Surroundings,
+    target: Target,
+    serve: typing.Callable[[], contextlib.AbstractContextManager[Server]],
+) -> typing.Iterator[Room]:
     if how.server_variable:
         with given_room(around.rehearsal_url, target, same_server=how.same_server) as room:
             yield room
         return
-    with throw_away_server(programs, around.account) as server:
+    with serve() as server:
         yield room_of_its_own(server, target)
 
 
@@ -172,9 +197,16 @@ def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Pro
         sorted((name, rows.decode(errors="replace")) for name, rows in target.history.items()),
     ]
     digest.update(json.dumps(settled).encode())
-    for path in sorted(how.project_dir.rglob("*")):
+    digest.update(tree_digest(how.project_dir).encode())
+    return digest.hexdigest()
+
+
+def tree_digest(directory: Path) -> str:
+    """Return a digest of the files of a tree, with their names."""
+    digest = hashlib.sha256()
+    for path in sorted(directory.rglob("*")):
         if path.is_file() and not _LEFT_OUT.intersection(path.parts):
-            digest.update(f"\0{path.relative_to(how.project_dir)}\0".encode())
+            digest.update(f"\0{path.relative_to(directory)}\0".encode())
             digest.update(_content(path))
     return digest.hexdigest()
 

@@ -13,18 +13,22 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_change imp
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import OFF
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck import listed
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_run import FAILS
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import throw_away_server
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_interface import Tool
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Way
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_how import Gate
+    from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Serve
 
 __all__ = ["failing_rows", "pass_gate"]
 
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
 
 
-def pass_gate(gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_kept: bool = False) -> Found:
+def pass_gate(
+    gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_kept: bool = False, serve: Serve = throw_away_server
+) -> Found:
     """Rehearse the way, refuse it where the gate says so, and return what was found; nothing where the gate is off.
 
     Args:
@@ -33,6 +37,7 @@ def pass_gate(gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_ke
         way: up or down, with at least one step.
         allow_contract: whether a change may pass that the version that serves does not survive.
         only_kept: rehearse nothing, and judge by what was found before.
+        serve: what runs a server for the rehearsal where none is given.
 
     Raises:
         BatonError: the gate is closed: for a change, for rows that are in the way of one, or because it could not be rehearsed.
@@ -40,7 +45,7 @@ def pass_gate(gate: Gate, tool: Tool, way: Way, *, allow_contract: bool, only_ke
     if gate.mode == OFF:
         return {}
     try:
-        found = rehearse(gate.how, tool, way, only_kept=only_kept)
+        found = rehearse(gate.how, tool, way, only_kept=only_kept, serve=serve)
     except BatonError as error:
         if gate.required:
             raise

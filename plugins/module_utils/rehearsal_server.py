@@ -28,7 +28,7 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_room impor
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_user import Account
 
-__all__ = ["CLIENT", "SUPERUSER", "Programs", "Server", "find_programs", "throw_away_server"]
+__all__ = ["CLIENT", "SUPERUSER", "Programs", "Serve", "Server", "find_programs", "throw_away_server"]
 
 SUPERUSER = "baton_rehearsal"
 """Not postgres: that one may be a role of the target."""
@@ -80,6 +80,10 @@ class Server:
         """Return the URL by which the superuser reaches a database."""
         name = quote(database, safe="")
         return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.port}/{name}?sslmode=disable"
+
+
+Serve = typing.Callable[[Programs, "Account | None"], "contextlib.AbstractContextManager[Server]"]
+"""What runs a server as long as its body runs."""
 
 
 def find_programs(directory: str | None, *, major: int, needed: typing.Sequence[str] = _NEEDED) -> Programs:
