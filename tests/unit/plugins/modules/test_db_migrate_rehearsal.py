@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import typing
 from pathlib import Path
 
@@ -274,3 +275,31 @@ def test_a_way_down_that_who_serves_or_who_comes_does_not_survive_is_refused(
         assert said in refused["msg"]
         assert "measured in a rehearsal of the way down, nothing was changed" in refused["msg"]
     assert dump(app) == before
+
+
+def test_a_server_that_turns_out_not_to_be_needed_is_gone_and_is_not_made_again(
+    app: App, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made while the tool is asked what is pending: that may be nothing, or what was rehearsed before."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    started: list[list[str]] = []
+    popen = subprocess.Popen
+
+    def noted(command: list[str], *more: typing.Any, **options: typing.Any) -> typing.Any:
+        started.append([str(word) for word in command])
+        return popen(command, *more, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
+
+    def servers() -> int:
+        count = sum(any(word.endswith("/postgres") for word in words) and "-D" in words for words in started)
+        started.clear()
+        return count
+
+    assert "nothing to rehearse" in run(app, state="rehearsed")["msg"]
+    assert (servers(), list(tmp_path.glob("baton-rehearsal-*"))) == (1, [])
+    app.add("0004", "0003", "notes", sql("CREATE TABLE notes (id int)"), down=sql("DROP TABLE notes"))
+    assert not run(app, state="rehearsed")["rehearsal"]["cached"]
+    assert servers() == 1
+    assert run(app, state="rehearsed")["rehearsal"]["cached"]
+    assert (servers(), list(tmp_path.glob("baton-rehearsal-*"))) == (0, [])
