@@ -355,8 +355,10 @@ def test_links_that_nginx_may_not_follow_are_noticed_before_anything_changes(
     assert not (nginx.state / "nginx.live").exists()
     before = os.umask(0o077)
     try:
-        for directory in (tmp_path, *tmp_path.parents[:2]):
+        for directory in (tmp_path, *tmp_path.parents):
             directory.chmod(0o755)
+            if directory.name.startswith("pytest-of-"):
+                break
         nginx.switch("blue", "none")
         assert nginx.get()[1] == "blue"
         nginx.state.chmod(0o700)
