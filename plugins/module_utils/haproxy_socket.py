@@ -23,6 +23,9 @@ RELOAD_SECONDS = 3.0
 _PAUSE_SECONDS = 0.05
 _CHUNK = 1 << 18
 _GONE = "Can't find the target PID"
+_silent: set[Path] = set()
+"""Sockets at which nobody has answered for all of that time. They are dead, and not waited for again until somebody does: a look at a
+balancer asks several times."""
 
 
 class SilentError(Exception):
@@ -100,7 +103,7 @@ class Runtime:
             )
 
     def _answer(self, line: str) -> str:
-        deadline = time.monotonic() + RELOAD_SECONDS
+        deadline = time.monotonic() + (0 if self._path in _silent else RELOAD_SECONDS)
         while True:
             try:
                 answer = self._exchange(line)
@@ -116,9 +119,11 @@ class Runtime:
                 raise SilentError(f"{self._path}: {error.strerror or error}") from error
             else:
                 if answer:
+                    _silent.discard(self._path)
                     return answer
                 reason = f"{self._path} was closed without an answer"
             if time.monotonic() >= deadline:
+                _silent.add(self._path)
                 raise SilentError(reason)
             time.sleep(_PAUSE_SECONDS)
 
