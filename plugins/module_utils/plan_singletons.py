@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.observed import Observed
 from ansible_collections.baton.release.plugins.module_utils.plan import Plan, Singletons
-from ansible_collections.baton.release.plugins.module_utils.singleton_settings import host_of, singletons_of
+from ansible_collections.baton.release.plugins.module_utils.singleton_settings import Singleton, host_of, singletons_of
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, other
 
 __all__ = ["with_singletons"]
@@ -26,7 +26,7 @@ AS_BEFORE = ("hot", "stay", "nothing")
 RUNS = ("running", "starting")
 
 Given = typing.Mapping[str, typing.Any]
-Places = typing.Dict[str, typing.List[str]]
+Places = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,18 @@ def with_singletons(plan: Plan, observed: Observed, given: Given) -> Plan:
     Raises:
         BatonError: a release would have one on a host that takes no part, or ``given`` is no good.
     """
-    digests = {name: one.digest for name, one in singletons_of(given).items() if one}
+    digests = {name: one.digest for name, one in _defined(given).items()}
     found = list(_found(observed))
     known = _known(observed, plan.target_slot, plan.hosts)
     as_before = plan.action == "rollback" and plan.mode in AS_BEFORE and bool(known)
     homes, unknown = _homes(plan, observed, given)
     if as_before:
+        before = _chosen(known, homes)
         # Seen on a host that answers, it is not on one that does not.
-        unknown = {name: why for name, why in unknown.items() if name not in {one.name for one in found}}
-        homes = {name: host for name, host in _chosen(known, homes).items() if name not in unknown}
+        unseen = {*before, *unknown} - {one.name for one in found}
+        unknown = {name: unknown.get(name) or _dark(observed) for name in sorted(unseen) if name not in homes}
+        homes = {name: host for name, host in before.items() if not unknown.get(name)}
+        unknown = {name: why for name, why in unknown.items() if why}
         digests = {name: known[host][name] for name, host in homes.items()}
     stays = [
         one
@@ -87,6 +90,19 @@ def with_singletons(plan: Plan, observed: Observed, given: Given) -> Plan:
             unknown=unknown,
         ),
     )
+
+
+def _defined(given: Given) -> dict[str, Singleton]:
+    """Return what each is given, of which each needs a command here."""
+    found = singletons_of(given)
+    for name, one in found.items():
+        if one is None:
+            raise BatonError(
+                found=f"slot_singletons.{name} without a command",
+                expected="what runs it, word by word",
+                fix="add it; nothing was touched",
+            )
+    return {name: one for name, one in found.items() if one}
 
 
 def _found(observed: Observed) -> typing.Iterator[_Found]:
@@ -120,6 +136,12 @@ def _homes(plan: Plan, observed: Observed, given: Given) -> tuple[dict[str, str]
             why = plan.lost.get(host) or ("excluded" if host in observed.excluded else "it takes no part")
             unknown[name] = f"{host} ({why})"
     return homes, unknown
+
+
+def _dark(observed: Observed) -> str:
+    """Return the app hosts of which nobody knows what they run, "" for none."""
+    lost = (f"{host} ({observed.hosts[host]['lost']})" for host in observed.hosts if "lost" in observed.hosts[host])
+    return ", ".join(lost)
 
 
 def _chosen(

@@ -241,6 +241,9 @@ def test_a_rollback_starts_none_where_a_host_that_is_dead_may_still_run_it() -> 
     # Seen on a host that answers, it is not on the dead one.
     seen = without(world("green", {"app2": [one("green", "v2")]}, known, green=V2_DONE, runs=SECOND), "app1")
     assert (of(rollback(seen)).start, of(rollback(seen)).unknown) == ({"app2": ["mailer"]}, {})
+    # Nor where it is in no settings any more, and so on no host that they name.
+    gone = rollback(moved, given={})
+    assert (of(gone).start, of(gone).unknown) == ({}, {"mailer": "app1 (unreachable)"})
     # A host that has nothing to do with it is in nobody's way.
     other = without(world("green", RUNS_V2, KNOWS_BOTH, green=V2_DONE, runs=SECOND), "app2")
     assert of(rollback(other)).start == {"app1": ["mailer"]}
@@ -263,7 +266,7 @@ def test_what_a_run_leaves_that_failed_from_nothing_is_stopped() -> None:
     assert (plan.mode, of(plan).back, of(plan).back_slot) == ("first", {}, "green")
 
 
-@pytest.mark.parametrize("given", [{"Mailer": MAILER}, {"mailer": {"command": "x"}}, {"mailer": 5}])
+@pytest.mark.parametrize("given", [{"Mailer": MAILER}, {"mailer": {"command": "x"}}, {"mailer": 5}, {"mailer": {}}])
 def test_settings_that_are_no_good_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(BatonError, match="slot_singletons"):
         release(world("blue", {}), "v2", given)
