@@ -108,8 +108,8 @@ def _defined(given: Given) -> dict[str, Singleton]:
 def _found(observed: Observed) -> typing.Iterator[_Found]:
     for host, facts in observed.reachable().items():
         for one in facts.get("singletons", ()):
-            texts = (str(one[key]) for key in ("name", "slot", "version", "digest"))
-            yield _Found(host, *texts, runs=one["state"] in RUNS)
+            name, slot, version, digest = (str(one[key]) for key in ("name", "slot", "version", "digest"))
+            yield _Found(host, name, slot, version, digest, runs=one["state"] in RUNS)
 
 
 def _known(observed: Observed, slot: str, hosts: typing.Collection[str]) -> dict[str, dict[str, str]]:
@@ -144,9 +144,7 @@ def _dark(observed: Observed) -> str:
     return ", ".join(lost)
 
 
-def _chosen(
-    known: typing.Mapping[str, typing.Collection[str]], preferred: typing.Mapping[str, str]
-) -> dict[str, str]:
+def _chosen(known: typing.Mapping[str, typing.Collection[str]], preferred: typing.Mapping[str, str]) -> dict[str, str]:
     """Return one host for each name that is known on some, that of ``preferred`` if it is one of them."""
     chosen: dict[str, str] = {}
     for host, names in known.items():

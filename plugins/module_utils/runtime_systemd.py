@@ -4,8 +4,8 @@
 
 A singleton is an instance ``<app>-singleton@<slot>-<name>.service`` of a second one, so that a new one needs nothing on the host before.
 
-The role ``provision`` writes both templates. The first one says as whom the app runs and what it may touch, and starts ``slots/<slot>/run``.
-systemd reads the two environment files of the slot as root, so they need not be readable for the user of the app.
+The role ``provision`` writes both templates. The first one says as whom the app runs and what it may touch, and starts
+``slots/<slot>/run``. systemd reads the two environment files of the slot as root, so they need not be readable for the user of the app.
 (systemd 239 to 257: systemctl(1), systemd.service(5), org.freedesktop.systemd1(5))
 """
 

@@ -248,7 +248,7 @@ def _misspelled(inventory: Inventory, known: set[str]) -> list[Problem]:
 
 
 def _compared(name: str, value: object) -> str:
-    """Return ``value`` for a comparison and for the message; of a list or a dictionary what is in it, of one that is not shown its digest."""
+    """Return ``value`` for a comparison and for the message: what is in a list or a dictionary, and a digest of what is hidden."""
     if name.startswith(HIDDEN):
         return f"a value with the digest {hashlib.sha256(str(value).encode(errors='replace')).hexdigest()[:8]}"
     if isinstance(value, dict):

@@ -171,7 +171,7 @@ KEYS: dict[str, Rule] = {
     "secrets_items": VARIABLE,
     "slot_singletons": SINGLETON,
 }
-"""The keys of dictionaries whose keys are their owner's to choose; their values are as VALUES says, or text, whatever YAML makes of them."""
+"""The keys of dictionaries whose keys are their owner's to choose; the values are as VALUES says, or text, whatever YAML makes of them."""
 
 VALUES: dict[str, dict[str, typing.Any]] = {
     "slot_singletons": {

@@ -72,4 +72,6 @@ def _singleton(name: object, given: object) -> Singleton | None:
 
 
 def _unfit(found: str, expected: str) -> BatonError:
-    return BatonError(found=f"singletons: {found}", expected=expected, fix="correct slot_singletons; nothing was touched")
+    return BatonError(
+        found=f"singletons: {found}", expected=expected, fix="correct slot_singletons; nothing was touched"
+    )

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """The singletons of an app on one host: processes of a slot's release, beside the app, of which at most one may run anywhere.
 
-``<app_root>/singletons/<slot>-<name>/`` is there as long as one may run: with ``run``, with ``singleton.json``, which says what it was given,
-and with ``slot``, a link to its slot, for the environment. ``slots/<slot>/singletons.json`` says which ones have last stayed up from that
-slot, so that a slot to which traffic goes back comes back as it was.
+``<app_root>/singletons/<slot>-<name>/`` is there as long as one may run: with ``run``, with ``singleton.json``, which says what it was
+given, and with ``slot``, a link to its slot, for the environment. ``slots/<slot>/singletons.json`` says which ones have last stayed up
+from that slot, so that a slot to which traffic goes back comes back as it was.
 """
 
 from __future__ import annotations

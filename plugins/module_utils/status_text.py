@@ -147,7 +147,9 @@ def _singletons(observed: Observed) -> list[str]:
             state = f"{one['state']} {one['detail']}".rstrip()
             astray = "" if live == {one["slot"]} or MIXED in live else ", which is not live; the next run stops it"
             lines.append(f"{one['name']}: {state} on {host}, {one['version']} in {one['slot']}{astray}")
-    twice = [f"{name} runs on {', '.join(hosts)}; the next run mends that" for name, hosts in homes.items() if hosts[1:]]
+    twice = [
+        f"{name} runs on {', '.join(hosts)}; the next run mends that" for name, hosts in homes.items() if hosts[1:]
+    ]
     return [*lines, *twice]
 
 

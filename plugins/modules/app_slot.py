@@ -36,9 +36,9 @@ options:
         O(runtime=systemd) and O(runtime=docker) has this slot and not the other one come back when the host does. With O(keep_hot) the
         other slot, if it runs, is stopped by itself when that time is over.
       - V(retired) stops the slot if its time was over already, and is for runtimes that have no timers.
-      - V(singletons_stopped) has no singleton run on this host but those of O(singletons) from the slot, and V(singletons_started) has these
-        run as well, and stay up. A slot that is stopped or gets another release has its own stopped before it, and V(verified) stops those
-        of the other slot.
+      - V(singletons_stopped) has no singleton run on this host but those of O(singletons) from the slot, and V(singletons_started) has
+        these run as well, and stay up. A slot that is stopped or gets another release has its own stopped before it, and V(verified) stops
+        those of the other slot.
       - V(hot) has no slot stopped by itself any more, as every state does that changes a slot, and V(fenced).
       - V(fenced) makes the host refuse older leases from now on, and V(gathered) does not even that; both only read the slots and the
         installed releases.
@@ -114,8 +114,8 @@ options:
     description:
       - For O(state=singletons_started) and O(state=singletons_stopped) the singletons that are to run from the slot on this host, processes
         beside the app of which at most one may run anywhere. Each has its name, and what it is given.
-      - V(command) is what runs it, word by word, in the directory of the slot's release, with the environment of the slot and its own name in
-        E(BATON_SINGLETON). V(stop_seconds), by default 30, is how long it may take to end after SIGTERM. V(host) is for the plan alone.
+      - V(command) is what runs it, word by word, in the directory of the slot's release, with the environment of the slot and its own name
+        in E(BATON_SINGLETON). V(stop_seconds), by default 30, is how long it may take to end after SIGTERM. V(host) is for the plan alone.
       - One that is given nothing, V({}), is given what it had when it last stayed up from the slot.
       - Not supported with O(runtime=docker).
     type: dict
@@ -258,7 +258,7 @@ slots:
   description:
     - Both slots with the version, the state of the process and whether the release in it is verified; also in how many seconds it is to be
       stopped by itself, null for never, and whether a timer does that.
-    - And the singletons that have last stayed up from the slot, each with a digest of what it was given; null where none was ever asked for.
+    - And the singletons that have last stayed up from the slot, each with a digest of what it was given; null if none was asked for.
   returned: always
   type: dict
   sample:

@@ -132,8 +132,8 @@ options:
     default: {}
   singletons:
     description:
-      - The processes beside the app of which at most one may run anywhere, as the setting C(slot_singletons) has them. For a rollback to a slot
-        that still runs what counts is what that slot had.
+      - The processes beside the app of which at most one may run anywhere, as the setting C(slot_singletons) has them. For a rollback to a
+        slot that still runs what counts is what that slot had.
     type: dict
     default: {}
   step_notes:

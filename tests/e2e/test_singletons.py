@@ -22,7 +22,8 @@ WORKER = """\
 import json, os, signal, sys, time
 def say(what):
     with open(sys.argv[1], "a") as diary:
-        diary.write(json.dumps([what, os.environ["BATON_VERSION"], os.environ["BATON_SLOT"], os.environ["BATON_INSTANCE"], os.getpid()]) + "\\n")
+        own = [os.environ[name] for name in ("BATON_VERSION", "BATON_SLOT", "BATON_INSTANCE")]
+        diary.write(json.dumps([what, *own, os.getpid()]) + "\\n")
 def end(*_):
     time.sleep(0.5)
     say("end")
@@ -49,7 +50,7 @@ class Diary:
     def entries(self) -> list[tuple[str, str, str, str, int]]:
         """Return what happened, the version, slot, host and pid of each entry."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        return [tuple(json.loads(line)) for line in lines]  # type: ignore[misc]  # as the worker writes them
+        return [tuple(json.loads(line)) for line in lines]
 
     def running(self) -> list[tuple[str, str, str]]:
         """Return version, slot and host of the workers that have begun and not ended; fails where there ever were two."""
@@ -138,7 +139,9 @@ def test_the_one_that_runs_is_always_that_of_the_version_that_is_live(shop: Envi
     assert [name for name in shop.pids() if "mailer" in name] == [f"app1/shop-{shop.live()}-mailer"]
 
 
-def test_killed_anywhere_the_same_command_or_a_rollback_ends_with_the_right_one(shop: Environment, diary: Diary) -> None:
+def test_killed_anywhere_the_same_command_or_a_rollback_ends_with_the_right_one(
+    shop: Environment, diary: Diary
+) -> None:
     first, second, third = (version_with(shop, STAYS) for _ in range(3))
     assert shop.release(first, **diary.settings).code == 0
     live = shop.live()
@@ -176,7 +179,10 @@ def test_a_host_that_dies_is_in_nobodys_way_back_and_gets_no_second_one(shop: En
     died = shop.play("rollback", before=STOP, sabotage=shop.sever("app1"), **diary.settings)
     assert died.code != 0
     assert f"verified. {first} is live in {other(live)}" in words(died)
-    assert f"singletons do not run as they should (app1), as said above; mend that, and rollback.yml -e rollback_version={first}" in words(died)
+    assert (
+        f"singletons do not run as they should (app1), as said above; mend that, and rollback.yml -e rollback_version={first}"
+        in words(died)
+    )
     assert (shop.served()["version"], diary.running()) == (first, [(second, live, "app1")])
     # Known to be dead, it is named, and no other host starts one: it may still run there.
     dead = shop.play("rollback", rollback_version=second, **diary.settings)

@@ -14,7 +14,7 @@ DIARY = "/var/lib/shop/diary"
 WORKER = """\
 import json, os, signal, sys, time
 def say(what):
-    own = [what, os.environ["BATON_SINGLETON"], os.environ["BATON_VERSION"], os.environ.get("SECRET"), os.getcwd(), os.getuid(), os.getpid()]
+    own = [what, *map(os.environ.get, ("BATON_SINGLETON", "BATON_VERSION", "SECRET")), os.getcwd(), os.getuid(), os.getpid()]
     with open("/var/lib/shop/diary", "a") as diary:
         diary.write(json.dumps(own) + "\\n")
 def end(*_):
@@ -60,8 +60,12 @@ def test_one_runs_as_the_app_does_and_is_gone_when_it_was_stopped(host: Host) ->
     assert begun[:6] == ["begin", "mailer", "v1", "s3$cret", "/srv/shop/releases/v1", int(host.sh("id", "-u", "shop"))]
     unit = "shop-singleton@blue-mailer.service"
     assert host.sh("systemctl", "is-enabled", unit).strip() == "enabled"
-    shown = host.sh("systemctl", "show", "--property=NoNewPrivileges,ProtectSystem,MemoryMax,Restart,TimeoutStopUSec", unit)
-    assert {"NoNewPrivileges=yes", "ProtectSystem=strict", f"MemoryMax={512 << 20}", "Restart=always"} <= {*shown.split()}
+    shown = host.sh(
+        "systemctl", "show", "--property=NoNewPrivileges,ProtectSystem,MemoryMax,Restart,TimeoutStopUSec", unit
+    )
+    assert {"NoNewPrivileges=yes", "ProtectSystem=strict", f"MemoryMax={512 << 20}", "Restart=always"} <= {
+        *shown.split()
+    }
     assert "TimeoutStopUSec=30s" in shown
     # The next version: gone when the call returns, however long it takes to end.
     host.serve("green", "v2")
@@ -114,7 +118,11 @@ def test_a_host_without_the_unit_is_said_before_anything_is_stopped(host: Host) 
     host.serve()
     start(host, "blue", "v1", MAILER)
     unit = "/etc/systemd/system/shop-singleton@.service"
-    host.sh("sh", "-c", f"sed 's,/srv/shop/singletons/%i/run,/srv/other/run,' {unit} > /root/other && cp -p {unit} /root/unit && cp /root/other {unit}")
+    host.sh(
+        "sh",
+        "-c",
+        f"sed 's,/srv/shop/singletons/%i/run,/srv/other/run,' {unit} > /root/other && cp -p {unit} /root/unit && cp /root/other {unit}",
+    )
     host.sh("systemctl", "daemon-reload")
     try:
         host.serve("green", "v2")

@@ -49,7 +49,9 @@ MAILER = {"singletons": [{"name": "mailer", "state": "running"}]}
     [
         pytest.param("app1", {"plan_host": ENDED}, True, id="the plan says so"),
         pytest.param("app3", {"plan_host": ENDED}, False, id="it does not, and nobody was there since"),
-        pytest.param("app3", {"plan_host": ENDED, "lock_slot": ENDED}, False, id="nor was there anything under the fence"),
+        pytest.param(
+            "app3", {"plan_host": ENDED, "lock_slot": ENDED}, False, id="nor was there anything under the fence"
+        ),
         pytest.param("app3", {"plan_host": ENDED, "lock_slot": MAILER}, True, id="a late worker has started one"),
         pytest.param(
             "app3",
@@ -72,7 +74,9 @@ def test_a_host_is_asked_to_stop_what_it_was_seen_to_run(host: str, known: dict[
         pytest.param({"app1": ENDED, "app2": {"failed": True}}, False, id="one could not"),
         pytest.param({"app1": ENDED}, False, id="one was dead before"),
         pytest.param({"app1": ENDED, "app3": ENDED}, False, id="one was dead before, and another one had a late one"),
-        pytest.param({"app1": ENDED, "app2": ENDED, "app3": {"unreachable": True}}, False, id="a late one, on a host that died"),
+        pytest.param(
+            {"app1": ENDED, "app2": ENDED, "app3": {"unreachable": True}}, False, id="a late one, on a host that died"
+        ),
     ],
 )
 def test_none_is_started_before_all_are_gone(told: dict[str, Any], gone: bool) -> None:
@@ -90,7 +94,12 @@ def test_none_is_started_before_all_are_gone(told: dict[str, Any], gone: bool) -
 
 
 def concluded(plan: dict[str, Any], hosts: dict[str, Any], *, settled: bool = True) -> str:
-    known = {"plan_made": {"plan": plan}, "groups": {"app": list(hosts)}, "hostvars": hosts, "conclude_settled": settled}
+    known = {
+        "plan_made": {"plan": plan},
+        "groups": {"app": list(hosts)},
+        "hostvars": hosts,
+        "conclude_settled": settled,
+    }
     return str(worked_out("conclude", "conclude_singletons", **known))
 
 
@@ -100,7 +109,9 @@ def test_the_report_says_what_does_not_run_and_what_nobody_could_ask() -> None:
     assert concluded(plan, hosts) == ""
     assert concluded({**plan, "singletons": {"unknown": {}}}, hosts) == ""
     failed = {**hosts, "app1": {"singletons_failed": "app1"}}
-    assert "(app1), as said above; mend that, and rollback.yml -e rollback_version=v1 tries again" in concluded(plan, failed)
+    assert "(app1), as said above; mend that, and rollback.yml -e rollback_version=v1 tries again" in concluded(
+        plan, failed
+    )
     assert "rollback_version=v2" in concluded(plan, failed, settled=False)
     unknown = {**plan, "singletons": {"unknown": {"mailer": "app1 (unreachable)"}}}
     assert concluded(unknown, hosts) == (

@@ -117,7 +117,7 @@ def test_what_is_not_wanted_is_gone_when_the_call_returns(host: Host) -> None:
 
 def test_check_mode_says_it_and_does_nothing(host: Host) -> None:
     host.serve()
-    given = {"singletons": {"mailer": host.worker()}, "singletons_stay": 0.1}
+    given: dict[str, Any] = {"singletons": {"mailer": host.worker()}, "singletons_stay": 0.1}
     assert host.slot("singletons_started", check_mode=True, **given)["changed"]
     assert host.alone() == []
     host.slot("singletons_started", **given)
@@ -131,7 +131,7 @@ def test_one_that_does_not_stay_up_is_said_without_its_secrets(host: Host, crash
     host.slot("present")
     (host.root / "shop/slots/blue/secrets.env").write_text('SECRET="c4n4ry"\n')
     host.serve()
-    given = {"singletons": {"mailer": host.worker(crashes=crashes)}, "singletons_stay": 3}
+    given: dict[str, Any] = {"singletons": {"mailer": host.worker(crashes=crashes)}, "singletons_stay": 3}
     with pytest.raises(BatonError, match="mailer of v1 stays up for 3 s") as refusal:
         host.slot("singletons_started", **given)
     assert "no way with ********" in str(refusal.value)
