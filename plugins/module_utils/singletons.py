@@ -145,16 +145,16 @@ class Singletons:
         Raises:
             BatonError: one has ended, was started again, or does not come to run.
         """
-        pids: dict[str, int | None] = {}
+        pids: dict[str, int] = {}
         steady, begun = None, time.monotonic()
         while steady is None or time.monotonic() - steady < seconds:
             seen = {name: self.runtime.state(self._unit(launch.slot, name)) for name in names}
             for name, one in seen.items():
                 late = one["state"] != "running" and time.monotonic() - begun > START_SECONDS
-                again = name in pids and pids[name] != one["pid"]
+                again = one["pid"] not in (None, pids.get(name, one["pid"]))
                 if one["state"] not in RUNS or late or again:
                     raise self._ended(launch, name, one, seconds)
-            pids.update({name: one["pid"] for name, one in seen.items() if one["state"] == "running"})
+            pids.update({name: one["pid"] for name, one in seen.items() if one["pid"]})
             if steady is None and all(one["state"] == "running" for one in seen.values()):
                 steady = time.monotonic()
             time.sleep(POLL_SECONDS)

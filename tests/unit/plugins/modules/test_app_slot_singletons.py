@@ -142,6 +142,24 @@ def test_one_that_does_not_stay_up_is_said_without_its_secrets(host: Host, crash
     assert host.alone() == []
 
 
+def test_one_that_is_started_again_between_two_looks_does_not_count_as_up(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast what supervises it is: the process is another one."""
+    host.serve()
+    looks = iter(range(1, 1000))
+    real = Supervisor.state
+
+    def state(self: Supervisor, name: str) -> dict[str, Any]:
+        found = real(self, name)
+        return {**found, "pid": found["pid"] and 1_000_000 + next(looks) // 3} if "mailer" in name else found
+
+    with monkeypatch.context() as fast:
+        fast.setattr(Supervisor, "state", state)
+        with pytest.raises(BatonError, match="was started again"):
+            host.slot("singletons_started", singletons={"mailer": host.worker()}, singletons_stay=3)
+
+
 def test_a_slot_comes_back_as_it_was_and_not_as_what_failed_since(host: Host) -> None:
     host.serve("blue", "v1")
     host.serve("green", "v2")
