@@ -193,3 +193,24 @@ def test_a_host_that_dies_is_in_nobodys_way_back_and_gets_no_second_one(shop: En
     shop.mend()
     assert shop.play("rollback", rollback_version=first, **diary.settings).code == 0
     assert diary.running() == [(first, other(live), "app1")]
+
+
+@pytest.mark.thorough
+def test_batch_by_batch_it_changes_over_last_and_comes_back_with_the_hosts(shop: Environment, diary: Diary) -> None:
+    first, second, bad = (version_with(shop, how) for how in (STAYS, STAYS, CRASHES))
+    surge: dict[str, Any] = {**diary.settings, "release_strategy": "rolling"}
+    in_place = {**surge, "release_max_surge": "0", "release_max_unavailable": "1", "rolling_drain_seconds": 2}
+    assert shop.release(first, **diary.settings).code == 0
+    played = shop.release(second, **surge)
+    assert played.code == 0, played.output
+    order = [one["task"] for one in played.tasks]
+    last_batch = len(order) - 1 - order[::-1].index("Change where the batch's share of the requests goes")
+    assert last_batch < order.index(STOP) < order.index("Have the slot live as a whole") < order.index(START)
+    assert diary.running() == [(second, shop.live(), "app1")]
+    live = shop.live()
+    # In place its host had no room for both, so it ended there with the slot, and comes back with it.
+    failed = shop.release(bad, **in_place)
+    assert failed.code != 0
+    assert "no queue" in words(failed)
+    assert (shop.live(), shop.served()["version"]) == (live, second)
+    assert diary.running() == [(second, live, "app1")]
