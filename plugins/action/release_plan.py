@@ -20,6 +20,7 @@ from ansible_collections.baton.release.plugins.module_utils.plan import Plan
 from ansible_collections.baton.release.plugins.module_utils.plan_migrate import MIGRATE_ACTIONS, plan_migrate
 from ansible_collections.baton.release.plugins.module_utils.plan_release import plan_release
 from ansible_collections.baton.release.plugins.module_utils.plan_rollback import plan_rollback
+from ansible_collections.baton.release.plugins.module_utils.plan_singletons import with_singletons
 from ansible_collections.baton.release.plugins.module_utils.plan_text import describe
 from ansible_collections.baton.release.plugins.module_utils.plan_undo import Undoable, plan_undo, undoing
 from ansible_collections.baton.release.plugins.module_utils.rollout import STRATEGIES, Rollout
@@ -49,6 +50,7 @@ ARGUMENT_SPEC = {
     "revision": {"type": "str", "default": ""},
     "database": {"type": "bool", "default": False},
     "schema": {"type": "dict", "default": {}},
+    "singletons": {"type": "dict", "default": {}},
     "keep_hot": {"type": "str", "default": ""},
     "step_notes": {"type": "dict", "default": {}},
 }
@@ -112,8 +114,8 @@ def make(arguments: dict[str, Any]) -> Plan:
             sha256=_sha256_of(arguments, version),
         )
     if arguments["action"] == "rollback":
-        return _rollback(observed, arguments, rollout)
-    return plan_release(
+        return with_singletons(_rollback(observed, arguments, rollout), observed, arguments["singletons"])
+    plan = plan_release(
         observed,
         version=version,
         sha256=_sha256_of(arguments, version),
@@ -121,6 +123,7 @@ def make(arguments: dict[str, Any]) -> Plan:
         over_unverified=arguments["over_unverified"],
         rollout=rollout,
     )
+    return with_singletons(plan, observed, arguments["singletons"])
 
 
 def _rollback(observed: Observed, arguments: dict[str, Any], rollout: Rollout) -> Plan:

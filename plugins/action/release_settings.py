@@ -41,7 +41,7 @@ GIVEN_AS = {
     "migrate_revision": "plan_revision",
 }
 # The roles that keep notes of the run in variables; given from outside, these would overrule what the run finds.
-OWN = ("plan_", "lock_", "conclude_", "revert_", "stage_", "migrate_", "maintenance_", "blue_green_")
+OWN = ("plan_", "lock_", "conclude_", "revert_", "stage_", "migrate_", "maintenance_", "blue_green_", "singletons_")
 SHOWN_REASON = 160
 
 

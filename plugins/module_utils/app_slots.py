@@ -28,6 +28,8 @@ from ansible_collections.baton.release.plugins.module_utils.files import (
 from ansible_collections.baton.release.plugins.module_utils.launch import Launch
 from ansible_collections.baton.release.plugins.module_utils.releases import Releases
 from ansible_collections.baton.release.plugins.module_utils.runtimes import Runtime
+from ansible_collections.baton.release.plugins.module_utils.singleton_settings import Singleton
+from ansible_collections.baton.release.plugins.module_utils.singletons import Singletons
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, other
 
 __all__ = ["Slot", "Spec", "gather"]
@@ -66,6 +68,7 @@ class Slot:
         self.directory = spec.app_root / "slots" / spec.slot
         self.unit = runtime.unit(spec.app_name, spec.slot)
         self.log = self.directory / "log" / "app.log"
+        self.singletons = Singletons(spec.app_name, spec.app_root, runtime)
 
     def record(self) -> dict[str, typing.Any]:
         """Return what the slot was given: ``{version, inputs, started}``; empty when nothing."""
@@ -91,6 +94,8 @@ class Slot:
         if program and self.record().get("inputs") == inputs:
             return False
         if not check_mode:
+            self.singletons.stop_all_of(self.spec.slot, check_mode=False)
+            self.singletons.forget(self.spec.slot)
             self.runtime.stop(self.unit)
             self.runtime.forget(self.unit, check_mode=False)
             env = {**self.spec.environment, **self._own_environment()}
@@ -134,12 +139,32 @@ class Slot:
         return True
 
     def stop(self, *, check_mode: bool) -> bool:
-        """Have the slot not run; say whether it had to be stopped."""
+        """Have the slot not run, nor any singleton of it; say whether anything had to be stopped."""
+        stopped = self.singletons.stop_all_of(self.spec.slot, check_mode=check_mode)
         known = bool(self.runtime.state(self.unit)["state"] != "absent")
         if known and not check_mode:
             self.runtime.stop(self.unit)
             self.runtime.forget(self.unit, check_mode=False)
-        return known
+        return known or stopped
+
+    def start_singletons(
+        self, wanted: typing.Mapping[str, Singleton | None], *, stay_seconds: float, check_mode: bool
+    ) -> bool:
+        """Have the singletons of ``wanted`` run from this slot, and no other ones on this host; say whether anything had to be done.
+
+        Raises:
+            BatonError: the slot holds another version or nothing, or one of them does not stay up.
+        """
+        holds = self.record().get("version", "")
+        # In check mode it may not be there yet.
+        if not check_mode and (not holds or self.spec.version not in ("", holds)):
+            raise BatonError(
+                found=f"slot {self.spec.slot} holds {holds or 'nothing'}",
+                expected=f"{self.spec.version or 'a version'}, prepared",
+                fix="run app_slot with state=present first",
+            )
+        launch = replace(self._launch(), version=holds, release=self.releases.path(holds))
+        return self.singletons.start(launch, wanted, stay_seconds=stay_seconds, check_mode=check_mode)
 
     def keep(self, *, check_mode: bool) -> bool:
         """Have this slot, and not the other one, come back when the host does; say whether that is new."""
@@ -228,19 +253,14 @@ class Slot:
             process = self.runtime.state(self.unit)
             if process["state"] in ("failing", "stopped", "absent") or time.monotonic() > deadline:
                 place, tail = self.runtime.log_end(self.unit, log=self.log)
+                tail = envfile.masked(tail, read_text(self.directory / "secrets.env") or "")
                 raise BatonError(
                     found=f"{self.unit} is {process['state']} {process['detail']}".rstrip()
-                    + f" and port {self.spec.port} is closed; the end of {place}:\n{self._masked(tail)}\n",
+                    + f" and port {self.spec.port} is closed; the end of {place}:\n{tail}\n",
                     expected=f"that {self.spec.version} listens on it within {self.spec.start_seconds:g} s",
                     fix="traffic was not touched; mend the version, its configuration or its secrets, and release again",
                 )
             time.sleep(POLL_SECONDS)
-
-    def _masked(self, tail: str) -> str:
-        secrets = envfile.parse(read_text(self.directory / "secrets.env") or "").values()
-        for secret in sorted(secrets, key=len, reverse=True):
-            tail = tail.replace(secret, "********") if secret else tail
-        return tail
 
 
 def _stays(probe: socket.socket) -> bool:
@@ -254,12 +274,22 @@ def _stays(probe: socket.socket) -> bool:
 
 
 def gather(app_name: str, app_root: Path, runtime: Runtime) -> dict[str, typing.Any]:
-    """Return both slots as they are, and the installed releases."""
+    """Return both slots as they are, with the singletons that have stayed up from them, those that may run now, and the releases."""
     slots = {slot: Slot(Spec(app_name, app_root, slot), runtime) for slot in SLOTS}
     releases = Releases(app_root)
     verified = {mark["version"] for mark in releases.installed() if mark.get("verified_at")}
     observed = {name: slot.observe() for name, slot in slots.items()}
+    singletons = Singletons(app_name, app_root, runtime)
     return {
-        "slots": {name: {**one, "verified": one["version"] in verified} for name, one in observed.items()},
+        "slots": {
+            name: {**one, "verified": one["version"] in verified, "singletons": _digests(singletons.remembered(name))}
+            for name, one in observed.items()
+        },
+        "singletons": singletons.observe(),
         "releases": releases.installed(),
     }
+
+
+def _digests(known: typing.Mapping[str, Singleton] | None) -> dict[str, str] | None:
+    """Return what is remembered of a slot without the commands, which are nobody's business."""
+    return None if known is None else {name: one.digest for name, one in known.items()}

@@ -14,7 +14,7 @@ from pathlib import Path
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.files import write_atomically
 
-__all__ = ["deliver", "parse", "render"]
+__all__ = ["deliver", "masked", "parse", "render"]
 
 MODE = 0o600
 _HEADER = "# Written by baton.release.secret_fetch. The next release replaces it.\n"
@@ -90,6 +90,17 @@ def parse(text: str, *, source: str = "env file") -> dict[str, str]:
         values[found["name"]] = _value(found)
         position = found.end()
     return values
+
+
+def masked(text: str, secrets: str) -> str:
+    """Return ``text`` without any value of the env file whose text is ``secrets``.
+
+    Raises:
+        BatonError: ``secrets`` is no env file.
+    """
+    for secret in sorted(parse(secrets).values(), key=len, reverse=True):
+        text = text.replace(secret, "********") if secret else text
+    return text
 
 
 def _value(found: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ RUN = """\
 #!/bin/sh
 # Written by baton.release.app_slot: how {app_name} {version} runs in slot {slot}.
 cd {directory} || exit
-{environment}exec {command}
+{environment}{singleton}exec {command}
 """
 
 
@@ -35,6 +35,8 @@ class Launch:
     stop_seconds: int
     own: typing.Mapping[str, str]
     """What the slot itself adds to the environment: PORT and BATON_*."""
+    singleton: str = ""
+    """The name of the singleton that is run beside the app, "" for the app itself."""
 
 
 def run_script(launch: Launch, *, sources: bool) -> str:
@@ -45,6 +47,7 @@ def run_script(launch: Launch, *, sources: bool) -> str:
         slot=launch.slot,
         directory=shlex.quote(str(launch.release)),
         environment=_sources(launch.directory) if sources else "",
+        singleton=f"export BATON_SINGLETON={shlex.quote(launch.singleton)}\n" if launch.singleton else "",
         command=" ".join(shlex.quote(word) for word in launch.command),
     )
 

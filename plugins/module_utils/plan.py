@@ -11,29 +11,42 @@ from ansible_collections.baton.release.plugins.module_utils.observed import Obse
 from ansible_collections.baton.release.plugins.module_utils.rollout import Rollout
 from ansible_collections.baton.release.plugins.module_utils.slots import NOTHING_LIVE, OUT, SLOTS, other
 
-__all__ = ["Plan", "Rolling", "held_out", "rolling_to", "to_tell"]
+__all__ = ["RUNNING_ALREADY", "Plan", "Rolling", "Singletons", "Undo", "held_out", "rolling_to", "to_tell"]
 
 BLUE_GREEN = ("start", "prove", "readmit", "share", "switch")
+SINGLETONS = ("stop_singletons", "start_singletons")
+MOVE = (*BLUE_GREEN[:-1], SINGLETONS[0], BLUE_GREEN[-1], SINGLETONS[1])
 OF_MIGRATOR = ("install", "migrate", "read", "rehearse", "undo", "undo_first", "undo_last")
 STEPS_OF_MODE = {
-    "first": ("exclude", "stage", "migrate", *BLUE_GREEN, "verify", "watch"),
-    "forward": ("exclude", "settle", "stage", "migrate", *BLUE_GREEN, "verify", "watch"),
-    "hot": ("exclude", "settle", "stage", "undo_first", *BLUE_GREEN, "verify", "watch", "undo_last"),
-    "warm": ("exclude", "settle", "stage", "undo_first", *BLUE_GREEN, "verify", "watch", "undo_last"),
-    "resume": ("exclude", "stage", "start", "prove", "readmit", "switch", "verify", "watch"),
-    "rejoin": ("exclude", "stage", "start", "prove", "readmit", "verify"),
-    "stay": ("exclude", "settle", "undo_first", "prove", "switch", "verify", "undo_last"),
+    "first": ("exclude", "stage", "migrate", *MOVE, "verify", "watch"),
+    "forward": ("exclude", "settle", "stage", "migrate", *MOVE, "verify", "watch"),
+    "hot": ("exclude", "settle", "stage", "undo_first", *MOVE, "verify", "watch", "undo_last"),
+    "warm": ("exclude", "settle", "stage", "undo_first", *MOVE, "verify", "watch", "undo_last"),
+    "resume": (
+        "exclude",
+        "stage",
+        "start",
+        "prove",
+        "readmit",
+        SINGLETONS[0],
+        "switch",
+        SINGLETONS[1],
+        "verify",
+        "watch",
+    ),
+    "rejoin": ("exclude", "stage", "start", "prove", "readmit", *SINGLETONS, "verify"),
+    "stay": ("exclude", "settle", "undo_first", "prove", SINGLETONS[0], "switch", SINGLETONS[1], "verify", "undo_last"),
     "status": ("read",),
     "test": ("install", "rehearse"),
     "apply": ("install", "migrate"),
     "rollback": ("install", "undo"),
-    "nothing": ("exclude", "sweep", "undo_first", "switch", "undo_last"),
+    "nothing": ("exclude", "sweep", "undo_first", SINGLETONS[0], "switch", SINGLETONS[1], "undo_last"),
 }
 RUNNING_ALREADY = ("hot", "resume", "rejoin")
 """The modes in which the version runs everywhere, but on hosts that come back."""
 """``settle`` takes back a share of the clients that an interrupted run has left in the slot that is not live: nothing is installed or
 stopped there before. ``exclude`` has the balancers hold the hosts that are left out, ``readmit`` lets those in again that come back and
-have proven the version. ``share`` moves the clients in steps. What the
+have proven the version. ``share`` moves the clients in steps. Between the two steps of singletons none of them runs. What the
 version that a rollback comes to would not survive is undone first, what the version that serves until then needs is undone last. The
 four before the last one are those of ``migrate.yml``, which moves no traffic."""
 
@@ -66,6 +79,28 @@ class Undo:
     """The revision that is left by then; "" when nothing but ``keep`` is."""
     last: list[str] = field(default_factory=list)
     """When nobody needs them any more."""
+
+
+@dataclass(frozen=True)
+class Singletons:
+    """Where the processes run that must exist once, when all is done, and where they have to run if that is taken back."""
+
+    hosts: list[str] = field(default_factory=list)
+    """The app hosts on which one has to be stopped or started; none where all is as it should be."""
+    ends: dict[str, list[str]] = field(default_factory=dict)
+    """For each host those that are stopped first, in words."""
+    begins: dict[str, list[str]] = field(default_factory=dict)
+    """For each host the names of those that do not run yet."""
+    start: dict[str, list[str]] = field(default_factory=dict)
+    """For each host the names of all that are to run there from the target slot."""
+    as_before: bool = False
+    """Whether these are given what they last had in that slot, and not what slot_singletons says now."""
+    back: dict[str, list[str]] = field(default_factory=dict)
+    """For each host the names of those that run from ``back_slot`` if this is taken back, given what they had there."""
+    back_slot: str = ""
+    back_version: str = ""
+    unknown: dict[str, str] = field(default_factory=dict)
+    """Those that are started nowhere, with the reason: their host may still run them."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +157,8 @@ class Plan:
     """Where such a migration ends; "" for the newest revision of the tree."""
     undo: Undo | None = None
     """What a rollback undoes in the database; None when it leaves the schema as it is."""
+    singletons: Singletons | None = None
+    """Where the processes run that must exist once; None where there are none."""
 
     @property
     def strategy(self) -> str:
@@ -148,6 +185,7 @@ class Plan:
         left_out |= set() if self.to_tell else {"exclude"}
         left_out |= set() if self.returning else {"readmit"}
         left_out |= set() if self.overdue else {"sweep"}
+        left_out |= set() if self.singletons and self.singletons.hosts else {*SINGLETONS}
         if self.mode in RUNNING_ALREADY and not self.returning:
             left_out |= {"stage", "start"} | ({"prove"} if self.mode == "resume" else set())
         steps = [step for step in STEPS_OF_MODE[self.mode] if step not in left_out]
@@ -163,6 +201,8 @@ class Plan:
             **{step: [self.migrator] for step in OF_MIGRATOR},
             "exclude": self.to_tell,
             "sweep": self.overdue,
+            # Every host is looked at once more under the fence: a worker that outlived its run may have started one since.
+            **{step: {*self.hosts, *(self.singletons.hosts if self.singletons else ())} for step in SINGLETONS},
             **dict.fromkeys(("settle", "prove", "readmit", "switch", "verify"), self.balancers),
             "roll": {*self.hosts, *self.balancers, state_host},
             "share": {*self.balancers, state_host},

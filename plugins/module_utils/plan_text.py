@@ -64,6 +64,7 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         "artifact": f"sha256 {plan.sha256}" if {"stage", "install"}.intersection(plan.steps) else "",
         **_undone(plan),
         **{step: text for step, text in step_notes.items() if step in plan.steps},
+        "singletons": _singletons(plan),
         "way back": ""
         if plan.mode == "stay" or plan.action == "migrate"
         else BACK[plan.way_back].format(**words) + _until(plan),
@@ -71,7 +72,8 @@ def describe(plan: Plan, *, app_name: str, step_notes: typing.Mapping[str, str])
         "left out": _left_out(plan),
     }
     if plan.mode == "nothing":
-        rows = {"way": rows["way"], "sweep": _swept(plan), **_undone(plan), "left out": rows["left out"]}
+        kept = {label: rows[label] for label in ("singletons", "left out")}
+        rows = {"way": rows["way"], "sweep": _swept(plan), **_undone(plan), **kept}
     return [
         f"{plan.action} {app_name} {plan.version} ({now})",
         *(f"  {label:<10} {text}" for label, text in rows.items() if text),
@@ -142,6 +144,31 @@ def _door(plan: Plan) -> str:
         return ""
     where = ", ".join(f"{name} ({state})" for name, state in sorted(plan.closed.items()))
     return f"not open at {where}, and stays so: users see nothing of this until maintenance.yml opens it"
+
+
+def _singletons(plan: Plan) -> str:
+    """Say which processes that must exist once end and begin where, and of which that is not known."""
+    its = plan.singletons
+    if its is None:
+        return ""
+    before, after = " before traffic moves", " after it" if its.ends else " after traffic has moved"
+    if plan.mode in ("rejoin", "stay", "nothing"):
+        before, after = "", ""
+    parts = [
+        f"stopped{before}: {_places(its.ends)}" if its.ends else "",
+        f"started{after}: {_places(its.begins)}, of {plan.version}" if its.begins else "",
+        f"started nowhere, because they may still run there: {', '.join(f'{name} of {host}' for name, host in its.unknown.items())}"
+        if its.unknown
+        else "",
+        f"{', '.join(plan.excluded)} must be off, because nobody can ask what runs there"
+        if plan.excluded and (its.start or its.ends)
+        else "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _places(places: typing.Mapping[str, typing.Sequence[str]]) -> str:
+    return ", ".join(f"{', '.join(names)} on {host}" for host, names in places.items())
 
 
 def _batches(rolling: Rolling) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from ansible_collections.baton.release.plugins.module_utils.durations import DURATION
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.settings_types import number_of, shown
+from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
 
 __all__ = [
     "ADDRESS",
@@ -40,7 +41,9 @@ __all__ = [
     "REVISION_OR_NOTHING",
     "SECONDS",
     "SHA256_OR_NOTHING",
+    "SINGLETON",
     "SOME_SECONDS",
+    "STOP_SECONDS",
     "STORE_KEY",
     "TAG",
     "TAG_OR_NOTHING",
@@ -68,6 +71,7 @@ _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _COUNT_OR_SHARE = re.compile(r"0|[1-9][0-9]{0,3}|(100|[1-9]?[0-9])%")
 _ALB = r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]{1,30}:[0-9]{12}"
 _AWS_NAME = r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?"
+_SINGLETON = re.compile(r"[a-z](?:[a-z0-9_-]{0,28}[a-z0-9])?")
 _IMAGE = re.compile(
     r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}(?::[0-9]{1,5})?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+){0,40}"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
@@ -184,6 +188,11 @@ def _is_image_or_nothing(value: str) -> bool:
     )
 
 
+def _is_singleton(value: str) -> bool:
+    # Its unit may not have the name that a slot of another app would have.
+    return bool(_SINGLETON.fullmatch(value)) and value.rpartition("-")[2] not in SLOTS
+
+
 def _is_value(value: str) -> bool:
     # Surrogates stand for bytes that were no UTF-8; no file and no environment takes them.
     return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
@@ -259,6 +268,11 @@ TARGET_GROUP_OR_NOTHING = or_nothing(TARGET_GROUP)
 REVISION_OR_NOTHING = like(
     r"(-1|[A-Za-z0-9_@][A-Za-z0-9_.:+@/-]{0,199})?", "the full identifier of a migration, base or -1"
 )
+SINGLETON = text(
+    _is_singleton,
+    "a name like mail-worker: small letters, digits and - _, a letter first, at most 30, and not blue or green after a -",
+)
+STOP_SECONDS = whole(0, A_DAY, " of seconds")
 STORE_KEY = like(r"[^\x00\r\n]+", "the name of a secret in the store")
 
 

@@ -63,6 +63,23 @@ class Docker:
         """Return the name of the container of a slot."""
         return f"{app_name}-{slot}"
 
+    def singleton(self, app_name: str, slot: str, name: str) -> str:
+        """Return what a container of a singleton would be called; there is none yet, see ``refuse_unfit``."""
+        return f"{app_name}-{slot}-{name}"
+
+    def refuse_unfit(self, unit: str, command: Path) -> None:
+        """Refuse every singleton.
+
+        Raises:
+            BatonError: always.
+        """
+        del command
+        raise BatonError(
+            found=f"the singleton {unit}, for runtime docker",
+            expected="none, because containers that must exist once are not supported yet",
+            fix="remove slot_singletons, or use app_runtime systemd or supervisor; nothing was touched",
+        )
+
     def describe(self, launch: Launch, *, check_mode: bool) -> str:
         """Have the image of ``launch`` on this host, and return the description of its container, without anything secret.
 

@@ -94,6 +94,13 @@ class Supervisor:
         """Return the name of the program of a slot."""
         return f"{app_name}-{slot}"
 
+    def singleton(self, app_name: str, slot: str, name: str) -> str:
+        """Return the name of the program of a singleton."""
+        return f"{app_name}-{slot}-{name}"
+
+    def refuse_unfit(self, name: str, command: Path) -> None:
+        """Refuse nothing: whatever supervisord starts is described by a file that is written then."""
+
     def state(self, name: str) -> dict[str, typing.Any]:
         """Return ``{"state": running|starting|failing|stopped|absent, "pid": int|None, "detail": str}`` of the program ``name``."""
         info = self._call("supervisor.getProcessInfo", name, missing=None)

@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """The runtime driver for systemd: for each slot one instance of the app's template unit, ``<app>@<slot>.service``.
 
-The role ``provision`` writes the template. It says as whom the app runs and what it may touch, and starts ``slots/<slot>/run``.
-systemd reads the two environment files of the slot as root, so they need not be readable for the user of the app.
+A singleton is an instance ``<app>-singleton@<slot>-<name>.service`` of a second one, so that a new one needs nothing on the host before.
+
+The role ``provision`` writes both templates. The first one says as whom the app runs and what it may touch, and starts
+``slots/<slot>/run``. systemd reads the two environment files of the slot as root, so they need not be readable for the user of the app.
 (systemd 239 to 257: systemctl(1), systemd.service(5), org.freedesktop.systemd1(5))
 """
 
@@ -71,6 +73,18 @@ class Systemd:
     def unit(self, app_name: str, slot: str) -> str:
         """Return the name of the instance of the app's template unit."""
         return f"{app_name}@{slot}.service"
+
+    def singleton(self, app_name: str, slot: str, name: str) -> str:
+        """Return the name of the instance of the template unit of the app's singletons."""
+        return f"{app_name}-singleton@{slot}-{name}.service"
+
+    def refuse_unfit(self, unit: str, command: Path) -> None:
+        """Refuse a unit that is not there, or runs something else than ``command``.
+
+        Raises:
+            BatonError: provision.yml has not made the host ready for it.
+        """
+        self._refuse_unfit(unit, self._show(unit), command)
 
     def state(self, unit: str) -> dict[str, typing.Any]:
         """Return ``{"state": running|starting|failing|stopped|absent, "pid": int|None, "detail": str}`` of ``unit``.
@@ -160,14 +174,14 @@ class Systemd:
             raise BatonError(
                 found=f"systemd says of {unit}: {seen['LoadState']} {seen['LoadError']}".rstrip(),
                 expected=f"the template unit {template} of the app on this host",
-                fix="run provision.yml, and then this again; traffic was not touched",
+                fix="run provision.yml, and then this again; nothing was started",
             )
         path = re.search(r"path=(.*?) ;", seen["ExecStart"])
         if not path or path[1] != str(command):
             raise BatonError(
                 found=f"{unit} runs {path[1] if path else 'nothing'}",
                 expected=f"{command}, as app_root says",
-                fix=f"run provision.yml with the same app_root, so that it writes {template} again; traffic was not touched",
+                fix=f"run provision.yml with the same app_root, so that it writes {template} again; nothing was started",
             )
 
     def _set_stop_time(self, unit: str, seconds: int) -> bool:

@@ -35,6 +35,16 @@ class Runtime(typing.Protocol):
     def unit(self, app_name: str, slot: str) -> str:
         """Return what the program of a slot is called."""
 
+    def singleton(self, app_name: str, slot: str, name: str) -> str:
+        """Return what the program of a singleton of a slot is called."""
+
+    def refuse_unfit(self, unit: str, command: Path) -> None:
+        """Refuse, before anything is stopped for it, to run ``command`` as the singleton ``unit`` where this host cannot.
+
+        Raises:
+            BatonError: with the reason.
+        """
+
     def state(self, unit: str) -> dict[str, typing.Any]:
         """Return ``{"state": running|starting|failing|stopped|absent, "pid": int|None, "detail": str}``.
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import typing
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from ansible_collections.baton.release.plugins.module_utils.settings_rules impor
     RULES,
     SAME_EVERYWHERE,
     TYPELESS,
+    VALUES,
 )
 from ansible_collections.baton.release.plugins.module_utils.settings_types import (
     Complaint,
@@ -150,8 +152,8 @@ def _judgement(
 
 
 def _strict(name: str, option: typing.Mapping[str, typing.Any]) -> typing.Mapping[str, typing.Any]:
-    """Return the option with its values as text where the dictionary is an environment or leads to secrets."""
-    return {**option, "values": {"type": "str"}} if name in KEYS else option
+    """Return the option with what its values are where its keys are their owner's: text, in an environment."""
+    return {**option, "values": VALUES.get(name, {"type": "str"})} if name in KEYS else option
 
 
 def _complaints_of_rules(name: str, value: object, wrong: set[str], *, hidden: bool) -> list[Complaint]:
@@ -246,7 +248,9 @@ def _misspelled(inventory: Inventory, known: set[str]) -> list[Problem]:
 
 
 def _compared(name: str, value: object) -> str:
-    """Return ``value`` for a comparison and for the message; of a list or a dictionary what is in it."""
+    """Return ``value`` for a comparison and for the message: what is in a list or a dictionary, and a digest of what is hidden."""
+    if name.startswith(HIDDEN):
+        return f"a value with the digest {hashlib.sha256(str(value).encode(errors='replace')).hexdigest()[:8]}"
     if isinstance(value, dict):
         value = [f"{key} ({one})" for key, one in value.items()]
     return ", ".join(map(str, value)) or "nothing" if isinstance(value, (list, tuple)) else shown(name, value)

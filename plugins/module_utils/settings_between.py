@@ -13,6 +13,7 @@ from ansible_collections.baton.release.plugins.module_utils.rollout import Rollo
 from ansible_collections.baton.release.plugins.module_utils.settings_aws_alb import complaints_of_aws_alb
 from ansible_collections.baton.release.plugins.module_utils.settings_docker import complaints_of_docker
 from ansible_collections.baton.release.plugins.module_utils.settings_excluded import complaints_of_excluded, taking_part
+from ansible_collections.baton.release.plugins.module_utils.settings_singletons import complaints_of_singletons
 from ansible_collections.baton.release.plugins.module_utils.settings_types import Complaint, number_of, truth_of
 
 __all__ = ["complaints_between"]
@@ -45,6 +46,7 @@ def complaints_between(groups: Groups, settings: Settings) -> list[tuple[Complai
                 *_strategy(groups, values),
                 *complaints_of_excluded(groups, values),
                 *_steps(values),
+                *(complaints_of_singletons(groups, values) if host in groups.get("app", ()) else ()),
                 *_secrets(values),
                 *_database(values),
                 *_admin(values),

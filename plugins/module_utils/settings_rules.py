@@ -8,6 +8,8 @@ each value of a dictionary.
 
 from __future__ import annotations
 
+import typing
+
 from ansible_collections.baton.release.plugins.module_utils.door import LONGEST_HOLD
 from ansible_collections.baton.release.plugins.module_utils.rules import (
     A_DAY,
@@ -36,7 +38,9 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     REVISION_OR_NOTHING,
     SECONDS,
     SHA256_OR_NOTHING,
+    SINGLETON,
     SOME_SECONDS,
+    STOP_SECONDS,
     STORE_KEY,
     TAG_OR_NOTHING,
     TARGET_GROUP_OR_NOTHING,
@@ -51,7 +55,7 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     whole,
 )
 
-__all__ = ["APP_HOSTS_ONLY", "HIDDEN", "KEYS", "RULES", "SAME_EVERYWHERE", "TYPELESS"]
+__all__ = ["APP_HOSTS_ONLY", "HIDDEN", "KEYS", "RULES", "SAME_EVERYWHERE", "TYPELESS", "VALUES"]
 
 RULES: dict[str, Rule] = {
     "app_name": APP_NAME,
@@ -77,7 +81,7 @@ RULES: dict[str, Rule] = {
     "app_health_interval": SOME_SECONDS,
     "app_health_probe_timeout": SOME_SECONDS,
     "app_start_timeout": SOME_SECONDS,
-    "app_stop_timeout": whole(0, A_DAY, " of seconds"),
+    "app_stop_timeout": STOP_SECONDS,
     "app_keep_releases": whole(1, 1000),
     "release_version": TAG_OR_NOTHING,
     "release_state_dir": FILE,
@@ -89,6 +93,10 @@ RULES: dict[str, Rule] = {
     "release_lock_wait": whole(0, A_WEEK, " of seconds"),
     "slot_keep_hot": DURATION_OR_NOTHING,
     "slot_live_urls.*": BASE_URL_WITH_PATH,
+    "slot_singletons.*.command": Rule(bool, "at least one word"),
+    "slot_singletons.*.command.*": VALUE,
+    "slot_singletons.*.stop_seconds": STOP_SECONDS,
+    "slot_singletons_stay": SECONDS,
     "traffic_admin": ADMIN,
     "traffic_preview.*": BASE_URL,
     "traffic_target_groups.*": TARGET_GROUP_OR_NOTHING,
@@ -161,13 +169,26 @@ KEYS: dict[str, Rule] = {
     "app_environment": VARIABLE,
     "database_environment": VARIABLE,
     "secrets_items": VARIABLE,
+    "slot_singletons": SINGLETON,
 }
-"""The keys of dictionaries whose keys are their owner's to choose; their values must be text, whatever YAML makes of them."""
+"""The keys of dictionaries whose keys are their owner's to choose; the values are as VALUES says, or text, whatever YAML makes of them."""
+
+VALUES: dict[str, dict[str, typing.Any]] = {
+    "slot_singletons": {
+        "type": "dict",
+        "options": {
+            "command": {"type": "list", "elements": "str", "required": True},
+            "host": {"type": "str"},
+            "stop_seconds": {"type": "int"},
+        },
+    }
+}
+"""What each value of such a dictionary is, which an argument spec of Ansible's cannot say."""
 
 TYPELESS = frozenset({"release_max_surge", "release_max_unavailable"})
 """Settings of two types, of which a spec can name only one: here the rule alone decides."""
 
-HIDDEN = ("app_environment", "app_command", "database_commands", "database_environment", "secrets_")
+HIDDEN = ("app_environment", "app_command", "database_commands", "database_environment", "secrets_", "slot_singletons")
 """Beginnings of settings whose values are not shown, because secrets end up in them."""
 
 APP_HOSTS_ONLY = frozenset({"app_slots", "app_address", "app_docker_address"})
@@ -193,6 +214,7 @@ SAME_EVERYWHERE = frozenset(
         "release_strategy",
         "release_version",
         "slot_keep_hot",
+        "slot_singletons",
         "rollback_database",
         "traffic_share_cookie",
         "traffic_steps",

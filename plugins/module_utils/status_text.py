@@ -33,6 +33,7 @@ def describe_status(observed: Observed, *, app_name: str, schema: Facts, now: fl
         *(_labelled("door", doors) if (doors := _doors(observed)) else []),
         *(_labelled("left out", out) if (out := [*observed.not_ready(), *_excluded(observed)]) else []),
         *_labelled("slots", _slots(observed)),
+        *(_labelled("singletons", alone) if (alone := _singletons(observed)) else []),
         *_labelled("installed", _installed(observed)),
         ("schema", _schema(schema)),
         ("lock", _lock(observed.journal, now)),
@@ -133,6 +134,23 @@ def _slot(slot: Facts) -> str:
         return "empty"
     state = "stopped" if slot["state"] == "absent" else slot["state"]
     return f"{slot['version']} {state}" + (", verified" if slot["verified"] else "")
+
+
+def _singletons(observed: Observed) -> list[str]:
+    """Return which processes that must exist once run where; nothing where none was ever started."""
+    live = observed.live()
+    lines: list[str] = []
+    homes: dict[str, list[str]] = {}
+    for host, facts in observed.reachable().items():
+        for one in facts.get("singletons", ()):
+            homes.setdefault(one["name"], []).append(host)
+            state = f"{one['state']} {one['detail']}".rstrip()
+            astray = "" if live == {one["slot"]} or MIXED in live else ", which is not live; the next run stops it"
+            lines.append(f"{one['name']}: {state} on {host}, {one['version']} in {one['slot']}{astray}")
+    twice = [
+        f"{name} runs on {', '.join(hosts)}; the next run mends that" for name, hosts in homes.items() if hosts[1:]
+    ]
+    return [*lines, *twice]
 
 
 def _installed(observed: Observed) -> list[str]:

@@ -36,11 +36,26 @@ options:
         O(runtime=systemd) and O(runtime=docker) has this slot and not the other one come back when the host does. With O(keep_hot) the
         other slot, if it runs, is stopped by itself when that time is over.
       - V(retired) stops the slot if its time was over already, and is for runtimes that have no timers.
+      - V(singletons_stopped) has no singleton run on this host but those of O(singletons) from the slot, and V(singletons_started) has
+        these run as well, and stay up. A slot that is stopped or gets another release has its own stopped before it, and V(verified) stops
+        those of the other slot.
       - V(hot) has no slot stopped by itself any more, as every state does that changes a slot, and V(fenced).
       - V(fenced) makes the host refuse older leases from now on, and V(gathered) does not even that; both only read the slots and the
         installed releases.
     type: str
-    choices: [present, installed, started, stopped, absent, verified, retired, hot, fenced, gathered]
+    choices:
+      - present
+      - installed
+      - started
+      - stopped
+      - absent
+      - verified
+      - retired
+      - singletons_started
+      - singletons_stopped
+      - hot
+      - fenced
+      - gathered
     default: present
   app_name:
     description: Name of the app.
@@ -95,6 +110,20 @@ options:
       - This slot then is the one that comes back when the host does.
     type: bool
     default: false
+  singletons:
+    description:
+      - For O(state=singletons_started) and O(state=singletons_stopped) the singletons that are to run from the slot on this host, processes
+        beside the app of which at most one may run anywhere. Each has its name, and what it is given.
+      - V(command) is what runs it, word by word, in the directory of the slot's release, with the environment of the slot and its own name
+        in E(BATON_SINGLETON). V(stop_seconds), by default 30, is how long it may take to end after SIGTERM. V(host) is for the plan alone.
+      - One that is given nothing, V({}), is given what it had when it last stayed up from the slot.
+      - Not supported with O(runtime=docker).
+    type: dict
+    default: {}
+  singletons_stay:
+    description: For O(state=singletons_started) the seconds for which each has to run without an end.
+    type: float
+    default: 5
   start_timeout:
     description: Seconds for the app to open its port.
     type: float
@@ -210,6 +239,18 @@ EXAMPLES = r"""
     state_dir: /var/lib/baton/shop
     state: gathered
   register: host
+
+- name: Have the mailer of v1.1.0 run, and that of no other version
+  baton.release.app_slot:
+    app_name: shop
+    app_root: /srv/shop
+    state_dir: /var/lib/baton/shop
+    state: singletons_started
+    slot: green
+    version: v1.1.0
+    singletons:
+      mailer:
+        command: [/usr/bin/python3, -m, shop.mailer]
 """
 
 RETURN = r"""
@@ -217,11 +258,21 @@ slots:
   description:
     - Both slots with the version, the state of the process and whether the release in it is verified; also in how many seconds it is to be
       stopped by itself, null for never, and whether a timer does that.
+    - And the singletons that have last stayed up from the slot, each with a digest of what it was given; null if none was asked for.
   returned: always
   type: dict
   sample:
-    blue: {version: v1.0.0, state: running, pid: 4711, detail: "", current: true, verified: true, retires_in: 3500, timer: true}
-    green: {version: "", state: absent, pid: null, detail: "", current: false, verified: false, retires_in: null, timer: false}
+    blue:
+      {version: v1.0.0, state: running, pid: 4711, detail: "", current: true, verified: true, retires_in: 3500, timer: true, singletons: {}}
+    green:
+      {version: "", state: absent, pid: null, detail: "", current: false, verified: false, retires_in: null, timer: false, singletons: null}
+singletons:
+  description: The singletons that run on this host, or may be started again by what supervises them.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - {name: mailer, slot: blue, version: v1.0.0, digest: 6b86b273ff34fce1, state: running, pid: 4712, detail: ""}
 releases:
   description: The installed releases, the latest installed first.
   returned: always
@@ -267,6 +318,7 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     INSIDE_OR_NOTHING,
     KEY_PATH,
     PORT,
+    SECONDS,
     SOME_SECONDS,
     TAG,
     VALUE,
@@ -274,9 +326,23 @@ from ansible_collections.baton.release.plugins.module_utils.rules import (
     whole,
 )
 from ansible_collections.baton.release.plugins.module_utils.runtimes import RUNTIMES, Runtime, runtime_of
+from ansible_collections.baton.release.plugins.module_utils.singleton_settings import singletons_of
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS
 
-STATES = ["present", "installed", "started", "stopped", "absent", "verified", "retired", "hot", "fenced", "gathered"]
+STATES = [
+    "present",
+    "installed",
+    "started",
+    "stopped",
+    "absent",
+    "verified",
+    "retired",
+    "singletons_started",
+    "singletons_stopped",
+    "hot",
+    "fenced",
+    "gathered",
+]
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     **FENCE_OPTIONS,
     "state": {"type": "str", "choices": STATES, "default": "present"},
@@ -293,6 +359,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "command": {"type": "list", "elements": "str"},
     "environment": {"type": "dict", "default": {}},
     "exclusive": {"type": "bool", "default": False},
+    "singletons": {"type": "dict", "default": {}},
+    "singletons_stay": {"type": "float", "default": 5},
     "start_timeout": {"type": "float", "default": 60},
     "stop_timeout": {"type": "int", "default": 30},
     "keep_releases": {"type": "int", "default": 5},
@@ -315,6 +383,8 @@ REQUIRED_IF = [
     ("state", "absent", ["slot"]),
     ("state", "verified", ["slot", "version"]),
     ("state", "retired", ["slot"]),
+    ("state", "singletons_started", ["slot"]),
+    ("state", "singletons_stopped", ["slot"]),
 ]
 
 # What becomes a file name, or a line of a script or of a runtime's configuration.
@@ -331,6 +401,7 @@ RULES = {
     "port": PORT,
     "command": VALUE,
     "artifact_timeout": SOME_SECONDS,
+    "singletons_stay": SECONDS,
     "start_timeout": SOME_SECONDS,
     "stop_timeout": whole(0, 86_400),
     "keep_releases": whole(0, 1000),
@@ -403,6 +474,13 @@ def _retire(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -
     return _keep_hot(params, slot.runtime, check_mode=check_mode) or stopped
 
 
+def _singletons(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -> bool:
+    wanted = singletons_of(params["singletons"])
+    if params["state"] == "singletons_stopped":
+        return slot.singletons.stop_others(slot.spec.slot, wanted, check_mode=check_mode)
+    return slot.start_singletons(wanted, stay_seconds=params["singletons_stay"], check_mode=check_mode)
+
+
 def _change(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     state = params["state"]
     if state == "retired":
@@ -418,12 +496,16 @@ def _change(slot: app_slots.Slot, params: dict[str, Any], *, check_mode: bool) -
         started = slot.start(check_mode=check_mode)
         kept = params["exclusive"] and slot.keep(check_mode=check_mode)
         return {"changed": started or stopped or kept}
+    if state in ("singletons_started", "singletons_stopped"):
+        return {"changed": _singletons(slot, params, check_mode=check_mode)}
     if state == "verified":
+        # Whatever became of them on the way: this slot is the one that is live.
+        alone = slot.singletons.stop_all_of(slot.beside().spec.slot, check_mode=check_mode)
         marked = slot.releases.verify(params["version"], check_mode=check_mode)
         removed = slot.prune(keep=params["keep_releases"], check_mode=check_mode)
         kept = slot.keep(check_mode=check_mode)
         later = _retire_later(slot, params, check_mode=check_mode)
-        return {"changed": marked or kept or later or bool(removed), "removed": removed}
+        return {"changed": marked or kept or later or alone or bool(removed), "removed": removed}
     stopped = slot.stop(check_mode=check_mode)
     return {"changed": (slot.remove(check_mode=check_mode) or stopped) if state == "absent" else stopped}
 

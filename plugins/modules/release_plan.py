@@ -130,6 +130,12 @@ options:
         V(keep), and those that the other tree has and the database has not, V(missing).
     type: dict
     default: {}
+  singletons:
+    description:
+      - The processes beside the app of which at most one may run anywhere, as the setting C(slot_singletons) has them. For a rollback to a
+        slot that still runs what counts is what that slot had.
+    type: dict
+    default: {}
   step_notes:
     description: What the text says of some steps, step to text; shown where the plan has the step.
     type: dict

@@ -9,6 +9,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
+PLAN = {"action": "release", "target_slot": "green", "from_slot": "blue", "steps": ["stage"]}
 VARIABLES = Path(__file__).resolve().parents[2] / "roles" / "revert" / "vars" / "main.yml"
 
 
@@ -20,7 +21,7 @@ def outcome(*told: dict[str, Any], mode: str = "forward") -> str:
         **loader.load_from_file(str(VARIABLES), trusted_as_template=True),
         "groups": {"lb": names},
         "hostvars": {name: {"revert_balancer": one} for name, one in zip(names, told, strict=True)},
-        "plan_made": {"plan": {"target_slot": "green", "from_slot": "blue", "steps": ["stage"], "mode": mode}},
+        "plan_made": {"plan": {**PLAN, "mode": mode}},
     }
     templar = Templar(loader=loader, variables=variables)
     return str(templar.template(variables["revert_told_outcome"]))
@@ -52,6 +53,13 @@ def test_hosts_that_did_not_come_back_take_nothing_from_what_is_live() -> None:
     assert outcome(live, live, mode="rejoin") == "abandoned"
     assert outcome(live, {"msg": "unreachable"}, mode="rejoin") == "unknown"
     variables = DataLoader().load_from_file(str(VARIABLES), trusted_as_template=True)
-    for mode, expected in (("rejoin", "none"), ("forward", "blue")):
-        plan = {"plan": {"from_slot": "blue", "mode": mode}}
-        assert Templar(loader=DataLoader(), variables={"plan_made": plan}).template(variables["revert_to"]) == expected
+    for mode, action, expected in (
+        ("rejoin", "release", "none"),
+        ("forward", "release", "blue"),
+        # What a release mends beside a version that is live and proven is no reason to leave that version.
+        ("nothing", "release", "none"),
+        ("nothing", "rollback", "blue"),
+    ):
+        plan = {"plan": {"from_slot": "blue", "mode": mode, "action": action}}
+        templar = Templar(loader=DataLoader(), variables={**variables, "plan_made": plan})
+        assert templar.template(variables["revert_to"]) == expected

@@ -33,6 +33,7 @@ __all__ = [
     "SCALARS",
     "SECONDS",
     "SEEN",
+    "SINGLETONS",
     "TEXTS",
     "VERSIONS",
     "WATCHMAN",
@@ -127,6 +128,19 @@ VERSIONS = st.sampled_from(["v1.0.0", "v1.1.0"]) | TEXTS
 SECONDS = st.sampled_from([math.nan, math.inf, -math.inf, -1, 0, 0.01, 10**30, "x", "", None])
 ADDRESSES = st.sampled_from(
     ["http://127.0.0.1:1", *(text for text in PAYLOADS if "127.0.0.1" in text or not text.isalnum())]
+)
+SINGLETONS = st.dictionaries(
+    st.sampled_from(["mailer", "mail-worker", "blue"]) | TEXTS,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "command": st.lists(st.just("true") | TEXTS, max_size=2) | ANYTHING,
+            "stop_seconds": NUMBERS | ANYTHING,
+            "host": TEXTS | ANYTHING,
+        },
+    )
+    | ANYTHING,
+    max_size=2,
 )
 SEEN: Counter[str] = Counter()
 DONE: Counter[str] = Counter()

@@ -44,6 +44,7 @@ from tests.unit.inputs.hostile import (
     SCALARS,
     SECONDS,
     SEEN,
+    SINGLETONS,
     TEXTS,
     WATCHMAN,
     assert_seen,
@@ -65,6 +66,12 @@ class Still:
 
     def unit(self, app_name: str, slot: str) -> str:
         return f"{app_name}-{slot}"
+
+    def singleton(self, app_name: str, slot: str, name: str) -> str:
+        return f"{app_name}-{slot}-{name}"
+
+    def refuse_unfit(self, unit: str, command: Path) -> None:
+        del unit, command
 
     def state(self, unit: str) -> dict[str, Any]:
         del unit
@@ -126,7 +133,11 @@ def test_app_slot(sandbox: Path) -> None:
         "supervisor_config": f"{sandbox}/config",
     }
     bad = {
-        "state": st.sampled_from(["started", "stopped", "absent", "verified", "gathered", "x"]),
+        "state": st.sampled_from(
+            ["started", "stopped", "absent", "verified", "gathered", "singletons_started", "singletons_stopped", "x"]
+        ),
+        "singletons": SINGLETONS,
+        "singletons_stay": SECONDS,
         "app_name": TEXTS,
         "app_root": paths(sandbox, "other-root"),
         "state_dir": paths(sandbox, "other-state"),

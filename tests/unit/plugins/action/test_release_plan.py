@@ -37,6 +37,7 @@ def arguments(**changes: Any) -> dict[str, Any]:
         "schema": {},
         "migrate_action": "status",
         "revision": "",
+        "singletons": {},
     }
     return {**known, **changes}
 

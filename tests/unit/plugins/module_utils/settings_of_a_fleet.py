@@ -25,6 +25,8 @@ EVERYWHERE: dict[str, Any] = {
     "release_version": "v1.2.0",
     "release_excluded_hosts": {},
     "slot_keep_hot": "",
+    "slot_singletons": {},
+    "slot_singletons_stay": 5,
     "release_sha256": "",
     "release_strategy": "blue_green",
     "release_state_host": "lb1",

@@ -82,7 +82,8 @@ def rendered(**more: Any) -> list[str]:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - a unit is no HTML
     environment.filters["flatten"] = lambda values: values[0] if isinstance(values[0], list) else values
     template = environment.from_string((ROLE / "templates/app@.service.j2").read_text())
-    return template.render({**plain, **known, "provision_stop_timeout": 30, **more}).splitlines()
+    given = {**plain, **known, "provision_stop_timeout": 30, "__provision_once": False, **more}
+    return template.render(given).splitlines()
 
 
 def test_the_unit_without_limits() -> None:
@@ -90,6 +91,19 @@ def test_the_unit_without_limits() -> None:
     assert "ExecStart=/srv/shop/slots/%i/run" in unit
     assert "User=shop" in unit
     assert [line for line in unit if line.startswith(("MemoryMax", "CPUQuota", "ReadWritePaths"))] == []
+
+
+def test_the_unit_of_what_runs_once_is_that_of_the_slots_with_other_paths_and_always_started_again() -> None:
+    unit, once = rendered(), rendered(__provision_once=True)
+    assert len(unit) == len(once)
+    assert [line for line in once if line not in unit] == [
+        once[0],
+        "Description=shop, singleton %i",
+        "EnvironmentFile=/srv/shop/singletons/%i/slot/env",
+        "EnvironmentFile=-/srv/shop/singletons/%i/slot/secrets.env",
+        "ExecStart=/srv/shop/singletons/%i/run",
+        "Restart=always",
+    ]
 
 
 def test_the_unit_with_everything() -> None:

@@ -189,6 +189,7 @@ def test_the_plan_is_made_once_so_its_settings_are_the_same_everywhere(name: str
         "release_sha256": "0" * 64,
         "release_strategy": "rolling",
         "slot_keep_hot": "1h",
+        "slot_singletons": {"mailer": {"command": ["bin/mailer"]}},
         "traffic_steps": [5],
     }.get(name, "app2")
     found = problems_of({name: value}, on=("app2",))
