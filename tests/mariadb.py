@@ -32,11 +32,31 @@ _PLACES = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 class MariaServer:
     """A running server; ``password`` is that of the user ``shop``, who may do everything."""
 
-    def __init__(self, port: int, password: str) -> None:
-        """Remember where it listens."""
+    def __init__(self, port: int, password: str, command: typing.Sequence[str], log: Path) -> None:
+        """Remember where it listens, and how it is started."""
         self.port = port
         self.password = password
+        self._command, self._log = command, log
         self._databases = 0
+
+    def start(self) -> None:
+        """Start it, also anew, and wait until it answers."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+        deadline = time.monotonic() + _STARTING
+        while self._process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(pymysql.err.OperationalError):
+                self.query("mysql", "SELECT 1")
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"MariaDB did not start: {self._log.read_text(encoding='utf-8')}")
+
+    def kill(self) -> None:
+        """Kill it, as a power cut would."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
 
     def url(self, database: str = "mysql", *, password: str | None = None, driver: str = "") -> str:
         """Return the URL of ``database``; ``driver`` is SQLAlchemy's, such as ``+pymysql``."""
@@ -63,20 +83,20 @@ class MariaServer:
 
 
 @contextlib.contextmanager
-def maria_server(directory: Path) -> typing.Iterator[MariaServer]:
-    """Run a server with its data in ``directory`` as long as the body runs, or leave the test out."""
+def maria_server(directory: Path, **more: object) -> typing.Iterator[MariaServer]:
+    """Run a server with its data in ``directory`` as long as the body runs, or leave the test out; ``more`` settings have _ for -."""
     daemon, installer = _programs()
     data = directory / "data"
     small = ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M"]
     _run(installer, f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db", *small)
-    server = MariaServer(free_port(), f"super-{secrets.token_hex(8)}")
+    port, password = free_port(), f"super-{secrets.token_hex(8)}"
     start = directory / "start.sql"
-    user = f"CREATE USER shop@'%' IDENTIFIED BY '{server.password}';"
+    user = f"CREATE USER IF NOT EXISTS shop@'%' IDENTIFIED BY '{password}';"
     start.write_text(f"{user}\nGRANT ALL ON *.* TO shop@'%';\n", encoding="utf-8")
     settings = {
         "datadir": data,
         "init-file": start,
-        "port": server.port,
+        "port": port,
         "bind-address": "127.0.0.1",
         # The longest path of a socket has 107 bytes, which a directory of tests may be longer than.
         "socket": Path(os.path.relpath(directory / "s", data)),
@@ -85,22 +105,17 @@ def maria_server(directory: Path) -> typing.Iterator[MariaServer]:
         "innodb-temp-data-file-path": "ibtmp1:1M:autoextend",
         "innodb-flush-log-at-trx-commit": 0,
         "skip-name-resolve": "ON",
+        # Since 11.4 it would offer a certificate of its own.
+        "ssl": "OFF",
+        **{name.replace("_", "-"): value for name, value in more.items()},
     }
-    log = directory / "log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            _command(daemon, "--no-defaults", *(f"--{name}={value}" for name, value in settings.items())),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-        )
+    command = _command(daemon, "--no-defaults", *(f"--{name}={value}" for name, value in settings.items()))
+    server = MariaServer(port, password, command, directory / "log")
     try:
-        if not _answers(server, process):
-            raise RuntimeError(f"MariaDB did not start: {log.read_text(encoding='utf-8')}")
+        server.start()
         yield server
     finally:
-        process.send_signal(signal.SIGKILL)  # nobody needs its data any more
-        process.wait()
+        server.kill()  # nobody needs its data any more
 
 
 def _programs() -> tuple[str, str]:
@@ -128,13 +143,3 @@ def _run(program: str, *arguments: str) -> None:
     done = subprocess.run(_command(program, "--no-defaults", *arguments), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{program} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-
-
-def _answers(server: MariaServer, process: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + _STARTING
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(pymysql.err.OperationalError):
-            server.query("mysql", "SELECT 1")
-            return True
-        time.sleep(0.05)
-    return False

@@ -58,7 +58,7 @@ def _in_mysql(url: str, table: str) -> list[str]:
         _pymysql.rows(session, "SET SESSION TRANSACTION READ ONLY")
         if not _pymysql.rows(session, there, table)[0][0]:
             return []
-        rows = _pymysql.rows(session, f"SELECT version FROM {quoted}".replace("%", "%%"))  # noqa: S608 - quoted above
+        rows = _pymysql.rows(session, f"SELECT version FROM {quoted}")  # noqa: S608 - quoted above
     return sorted(str(version) for (version,) in rows)
 
 

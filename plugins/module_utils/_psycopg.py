@@ -1,6 +1,6 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""The one place that imports the optional library psycopg: its floor, what to install, and what its refusals mean."""
+"""The one place that imports the optional library psycopg: its floor, and what to install."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import sys
 import typing
 from urllib.parse import parse_qsl, urlencode
 
+from ansible_collections.baton.release.plugins.module_utils.database_refusals import database_refusal
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import POSTGRESQL
 
 try:
     import psycopg
@@ -30,7 +32,6 @@ __all__ = [
     "DatabaseError",
     "address_of",
     "connect",
-    "database_refusal",
     "in_words",
     "libpq_environment",
     "told",
@@ -41,35 +42,6 @@ _CONNECT_TIMEOUT = 10  # seconds
 _PORT = 5432
 # A long migration is silence on this connection: keep firewalls from dropping it, and notice a dead server.
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-
-# What PostgreSQL, libpq and the drivers above it write, from the particular to the general.
-_REFUSALS: tuple[tuple[str, str, str], ...] = (
-    (
-        r"password authentication failed|no password supplied|role \".*\" does not exist",
-        "the database does not accept the user or the password",
-        "compare the secret that was delivered to this host with the database's user",
-    ),
-    (r"database \".*\" does not exist", "the server has no such database", "create the database, or correct the URL"),
-    (r"no pg_hba.conf entry", "the server does not let this host in", "add this host to the server's pg_hba.conf"),
-    (
-        r"too many clients|remaining connection slots",
-        "the server has no connection left",
-        "free connections of the database, then run again",
-    ),
-    (
-        r"(connection|timeout) (failed|expired|refused)|could not (connect|translate)|to resolve|database system is",
-        "the database does not answer",
-        "start the database or correct the URL, then run again",
-    ),
-)
-
-
-def database_refusal(text: str) -> tuple[str, str] | None:
-    """Return what the error ``text`` says in words and what to do about it, or None when it is about something else."""
-    for pattern, found, fix in _REFUSALS:
-        if re.search(pattern, text, re.IGNORECASE):
-            return found, fix
-    return None
 
 
 class Address(typing.NamedTuple):
@@ -117,7 +89,7 @@ def connect(
     try:
         return psycopg.connect(autocommit=True, **given)
     except psycopg.OperationalError as error:
-        found, fix = database_refusal(str(error)) or (
+        found, fix = database_refusal(POSTGRESQL, str(error)) or (
             "the database refuses a session",
             "read details, correct the URL, run again",
         )
@@ -156,7 +128,7 @@ def in_words(expected: str) -> typing.Iterator[None]:
     except DatabaseError as error:
         said = str(error).strip().partition("\n")[0]
         ended = isinstance(error, psycopg.OperationalError)
-        found, fix = database_refusal(str(error)) or (
+        found, fix = database_refusal(POSTGRESQL, str(error)) or (
             ("the database has ended the session", "see that the database runs, then run again")
             if ended
             else (f"the database refuses: {said}", "correct the rights of its user, or what it was asked about")

@@ -1,18 +1,22 @@
 # Copyright: the baton.release founders
 # GNU General Public License v3.0+ (see LICENSE)
-"""The one place that imports the optional library PyMySQL: its floor, what to install, and what the refusals of MySQL and MariaDB mean."""
+"""The one place that imports the optional library PyMySQL: its floor, what to install, and a session of our own."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import ssl
 import sys
 import typing
-from urllib.parse import parse_qs, unquote, urlsplit
 
+from ansible_collections.baton.release.plugins.module_utils._mysql_url import options_of
+from ansible_collections.baton.release.plugins.module_utils.database_refusals import database_refusal
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import MYSQL
+
+if typing.TYPE_CHECKING:
+    from ansible_collections.baton.release.plugins.module_utils._mysql_url import Tls
 
 try:
     import pymysql
@@ -26,118 +30,11 @@ else:
 Connection = typing.Any
 """A session of PyMySQL, which ships no types."""
 
-__all__ = [
-    "Connection",
-    "DatabaseError",
-    "Options",
-    "connect",
-    "database_refusal",
-    "fileno",
-    "in_words",
-    "options_of",
-    "rows",
-]
+__all__ = ["Connection", "DatabaseError", "connect", "fileno", "in_words", "rows"]
 
 _FLOOR = (0, 9)
-_CONNECT_TIMEOUT = 10  # seconds
+_SESSION = "a session with the database to hold the migration lock; nothing was changed"
 _READ_TIMEOUT = 60  # seconds; nothing that is asked here takes long, and a dead server says nothing
-_PORT = 3306
-
-# Error numbers of the server and of its clients, and what other drivers write.
-_REFUSALS: tuple[tuple[frozenset[int], str, str, str], ...] = (
-    (
-        frozenset({1044, 1045, 1698}),
-        "Access denied for user",
-        "the database does not accept the user or the password",
-        "compare the secret that was delivered to this host with the database's user and its rights",
-    ),
-    (
-        frozenset({1049}),
-        "Unknown database",
-        "the server has no such database",
-        "create the database, or correct the URL",
-    ),
-    (
-        frozenset({1130}),
-        "is not allowed to connect",
-        "the server does not let this host in",
-        "create the database's user for this host",
-    ),
-    (
-        frozenset({1040, 1203, 1226}),
-        "Too many connections|max_user_connections",
-        "the server has no connection left",
-        "free connections of the database, then run again",
-    ),
-    (
-        frozenset({2002, 2003, 2005}),
-        "Can't connect to|ECONNREFUSED|connection refused|ENOTFOUND",
-        "the database does not answer",
-        "start the database or correct the URL, then run again",
-    ),
-    (
-        frozenset({0, 2006, 2013, 2014, 2055, 1053, 1927}),
-        "Lost connection to|server has gone away|PROTOCOL_CONNECTION_LOST|invalid connection",
-        "the database has ended the session",
-        "see that the database runs, then run again",
-    ),
-)
-
-
-def database_refusal(text: str) -> tuple[str, str] | None:
-    """Return what the error ``text`` says in words and what to do about it, or None when it is about something else."""
-    for _numbers, pattern, found, fix in _REFUSALS:
-        if re.search(pattern, text, re.IGNORECASE):
-            return found, fix
-    return None
-
-
-class Options(typing.NamedTuple):
-    """Where a URL leads to; ``tls`` is None for a session without it, and else whether the server has to prove who it is."""
-
-    user: str
-    password: str
-    host: str
-    port: int
-    database: str
-    socket: str
-    tls: typing.Optional[bool]  # noqa: UP045 - a NamedTuple of Python 3.9 may be asked for its types at run time
-    files: typing.Mapping[str, str]
-    """Those of TLS, by SQLAlchemy's names: ssl_ca, ssl_cert and ssl_key."""
-
-
-def options_of(url: str) -> Options:
-    """Return where a URL of MySQL or MariaDB leads to, as SQLAlchemy, Go's driver or MySQL's own programs would write it.
-
-    Raises:
-        BatonError: it cannot be read, or names no database.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORT
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        host = unquote(parts.hostname or "")
-        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    except ValueError:
-        raise _unreadable() from None  # its message shows a part of the URL
-    database = unquote(parts.path[1:])
-    if not database or "/" in database or "\0" in url:
-        raise _unreadable()
-    files = {name: query[name] for name in ("ssl_ca", "ssl_cert", "ssl_key") if query.get(name)}
-    mode = (query.get("ssl-mode") or query.get("ssl_mode") or query.get("tls") or query.get("ssl") or "").lower()
-    tls: bool | None = None
-    if files or mode in ("true", "1", "required", "skip-verify", "preferred", "verify_ca", "verify_identity"):
-        tls = "ssl_ca" in files or mode in ("true", "verify_ca", "verify_identity")
-    path = query.get("unix_socket") or query.get("socket") or ""
-    return Options(user, password, host or "127.0.0.1", port, database, path, tls, files)
-
-
-def _unreadable() -> BatonError:
-    return BatonError(
-        found="a database URL that cannot be read",
-        expected="mysql://user:password@host:port/database, special characters percent-encoded",
-        fix="correct the URL where it is kept; nothing was changed",
-    )
 
 
 def connect(url: str) -> Connection:
@@ -151,18 +48,28 @@ def connect(url: str) -> Connection:
     given: dict[str, typing.Any] = {"host": where.host, "port": where.port}
     if where.socket:
         given["unix_socket"] = where.socket
-    with in_words("a session with the database to hold the migration lock; nothing was changed"):
+    if where.tls.needed is False and tuple(pymysql.VERSION[:1]) >= (1,):  # earlier ones do so without being told
+        given["ssl_disabled"] = True
+    with in_words(_SESSION):
         connection = pymysql.connect(
             **given,
             user=where.user,
-            password=where.password,
+            password=where.password.encode(),  # as text PyMySQL would write it in latin1
             database=where.database,
             charset="utf8mb4",
             autocommit=True,
-            connect_timeout=_CONNECT_TIMEOUT,
+            connect_timeout=where.connect_timeout,
             read_timeout=_READ_TIMEOUT,
             write_timeout=_READ_TIMEOUT,
-            ssl=_context(where),
+            ssl=_context(where.tls),
+        )
+    if where.tls.needed and not isinstance(connection._sock, ssl.SSLSocket):
+        # PyMySQL before 1.2 goes on without when the server, or somebody in between, says that it has none.
+        connection.close()
+        raise BatonError(
+            found="a session without TLS, which the database URL demands",
+            expected=_SESSION,
+            fix="have the server offer TLS, or correct the URL",
         )
     _keep_alive(connection)
     return connection
@@ -181,16 +88,17 @@ def _keep_alive(connection: Connection) -> None:
         connection._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
 
 
-def _context(where: Options) -> ssl.SSLContext | None:
-    if where.tls is None:
+def _context(tls: Tls) -> ssl.SSLContext | None:
+    if not tls.needed:
         return None
     try:
-        context = ssl.create_default_context(cafile=where.files.get("ssl_ca"))
-        if not where.tls:
-            context.check_hostname = False
+        context = ssl.create_default_context(cafile=tls.files.get("ssl_ca"), capath=tls.files.get("ssl_capath"))
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as PyMySQL does: what MySQL makes for itself would not pass
+        context.check_hostname = tls.host
+        if not tls.certificate:
             context.verify_mode = ssl.CERT_NONE
-        if "ssl_cert" in where.files:
-            context.load_cert_chain(where.files["ssl_cert"], where.files.get("ssl_key"))
+        if "ssl_cert" in tls.files:
+            context.load_cert_chain(tls.files["ssl_cert"], tls.files.get("ssl_key"))
     except (OSError, ValueError) as error:
         raise BatonError(
             found=f"a file of TLS in the database URL that cannot be used: {error}",
@@ -214,11 +122,10 @@ def in_words(expected: str) -> typing.Iterator[None]:
         yield
     # A way to log in may need one more package (RuntimeError), and the name of a host may be none (ValueError).
     except (DatabaseError, OSError, RuntimeError, ValueError) as error:
-        number = next((one for one in error.args if isinstance(one, int)), -1)
         said = str(error.args[-1] if error.args else error).strip().partition("\n")[0]
-        found, fix = next(
-            ((found, fix) for numbers, _pattern, found, fix in _REFUSALS if number in numbers),
-            (f"the database refuses: {said}", "correct the rights of its user, or what it was asked about"),
+        found, fix = database_refusal(MYSQL, str(error)) or (
+            f"the database refuses: {said}",
+            "correct the rights of its user, or what it was asked about",
         )
         raise BatonError(found=found, expected=expected, fix=fix, details=said) from error
 

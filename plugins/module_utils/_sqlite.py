@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import stat
 import tempfile
 import typing
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
+from ansible_collections.baton.release.plugins.module_utils.database_refusals import database_refusal
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import SQLITE
 
 try:
     import sqlite3
@@ -20,40 +22,18 @@ except ImportError as import_error:  # a Python that was built without it
 else:
     _MISSING = ""
 
-__all__ = ["database_refusal", "path_of", "read", "stand_in"]
+__all__ = ["is_there", "path_of", "read", "stand_in"]
 
 _SECONDS = 10.0
-_REFUSALS: tuple[tuple[str, str, str], ...] = (
-    (
-        r"unable to open database file|SQLITE_CANTOPEN",
-        "the file of the database cannot be opened",
-        "make its directory, and let the user that migrates read and write it",
-    ),
-    (
-        r"database is locked|SQLITE_BUSY",
-        "the database is in use by somebody else, who writes to it",
-        "run again when that has ended",
-    ),
-    (r"file is not a database|SQLITE_NOTADB", "a file that is no database of SQLite", "correct the URL"),
-    (r"readonly database", "the file of the database cannot be written", "let the user that migrates write it"),
-)
-
-
-def database_refusal(text: str) -> tuple[str, str] | None:
-    """Return what the error ``text`` says in words and what to do about it, or None when it is about something else."""
-    for pattern, found, fix in _REFUSALS:
-        if re.search(pattern, text, re.IGNORECASE):
-            return found, fix
-    return None
 
 
 def path_of(url: str) -> Path:
     """Return the file that a URL leads to.
 
     Raises:
-        BatonError: it is no absolute path, which alone means the same to every tool, and outlives a release.
+        BatonError: it is no absolute path, which alone means the same to every tool, and outlives a release, or tools read it differently.
     """
-    path = unquote(url.partition("://")[2].partition("?")[0])
+    path = url.partition("://")[2].partition("?")[0]
     if not path.startswith("//") or path.endswith("/") or "\0" in path or ".." in path.split("/"):
         raise BatonError(
             found="a URL of SQLite without an absolute path",
@@ -61,14 +41,38 @@ def path_of(url: str) -> Path:
             " what is in it goes with the release",
             fix="correct the URL where it is kept; nothing was changed",
         )
+    if "%" in path or "#" in path:
+        raise BatonError(
+            found="a URL of SQLite with % or # in its path",
+            expected="a path that every tool reads in the same way: some decode %20 and others do not, and some end it at #",
+            fix="call the file otherwise, and write other characters, such as blanks, as they are; nothing was changed",
+        )
     return Path("/" + path.lstrip("/"))
 
 
-def _exists(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Say whether there is a database yet.
+
+    Raises:
+        BatonError: there is something else, or nobody can tell, as in a directory that this user may not enter.
+    """
     try:
-        return path.exists()
-    except OSError:  # a name that is too long
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except (OSError, ValueError) as error:
+        raise _unusable(path, getattr(error, "strerror", None) or str(error)) from error
+    if not stat.S_ISREG(mode):
+        raise _unusable(path, "it is no file")
+    return True
+
+
+def _unusable(path: Path, why: str) -> BatonError:
+    return BatonError(
+        found=f"{path}, which cannot be the database: {why}",
+        expected="the file of the database, or nothing where it is to be made",
+        fix="correct the URL, or the rights; nothing was changed",
+    )
 
 
 def read(path: Path, statement: str, *values: object) -> list[tuple[typing.Any, ...]]:
@@ -83,15 +87,15 @@ def read(path: Path, statement: str, *values: object) -> list[tuple[typing.Any, 
             expected="the module sqlite3, which is a part of Python",
             fix="let this task run with the Python of the system (ansible_python_interpreter); nothing was changed",
         )
+    if not is_there(path):
+        return []
     try:
-        if not _exists(path):
-            return []
         with contextlib.closing(
             sqlite3.connect(f"file:{quote(str(path))}?mode=ro", timeout=_SECONDS, uri=True)
         ) as session:
             return session.execute(statement, values).fetchall()
     except (sqlite3.Error, OSError) as error:
-        found, fix = database_refusal(str(error)) or (
+        found, fix = database_refusal(SQLITE, str(error)) or (
             f"the database refuses: {error}",
             "look at the file, or correct the URL",
         )
@@ -108,9 +112,9 @@ def stand_in(url: str) -> typing.Iterator[str | None]:
     """Give the URL of an empty file that only this reading knows, when there is no database yet: a tool would make it.
 
     Raises:
-        BatonError: the URL cannot be read.
+        BatonError: the URL cannot be read, or leads to what is no file.
     """
-    if _exists(path_of(url)):
+    if is_there(path_of(url)):
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="baton-sqlite-") as directory:
@@ -118,4 +122,4 @@ def stand_in(url: str) -> typing.Iterator[str | None]:
         empty = Path(directory) / "empty.db"
         empty.touch(0o644)
         scheme, query = url.partition("://")[0], url.partition("?")[2]
-        yield f"{scheme}:///{quote(str(empty))}{'?' + query if query else ''}"
+        yield f"{scheme}:///{empty}{'?' + query if query else ''}"

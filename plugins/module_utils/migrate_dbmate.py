@@ -38,6 +38,8 @@ _SECTION = re.compile(r"^--[ \t]*migrate:(up|down)\b", re.MULTILINE)
 _PHASE = re.compile(r"^--[ \t]*phase:[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 _LONE_COMMENT = re.compile(r"^[ \t]*--[ \t][^\n'\"`]*$", re.MULTILINE)
 _LINE_COMMENT = re.compile(r"--[^\n]*")
+_CALLED = re.compile(r"\s*((/\*.*?\*/|(--|#)[^\n]*\n)\s*)*(CALL|EXECUTE|BEGIN)\b", re.IGNORECASE | re.DOTALL)
+"""One statement that stands for any number of them."""
 
 
 class Dbmate:
@@ -129,7 +131,7 @@ def described(name: str, text: str, kind: str = POSTGRESQL) -> Revision:
         elif kind == SQLITE:
             whole = "transaction:false" not in options
         else:
-            whole = kind == POSTGRESQL or _statements(body) == 1
+            whole = kind == POSTGRESQL or (_statements(body) == 1 and not _CALLED.match(body))
     return Revision(
         match["version"],
         description=match["words"].strip("_-").replace("_", " "),

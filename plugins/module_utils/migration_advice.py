@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import typing
 
+from ansible_collections.baton.release.plugins.module_utils.database_refusals import database_refusal
 from ansible_collections.baton.release.plugins.module_utils.migration_kinds import MYSQL, POSTGRESQL, SQLITE
 
 if typing.TYPE_CHECKING:
@@ -109,7 +110,8 @@ def _first(kind: str, ended: Ended, blockers: typing.Sequence[Blocker], failed_b
         if kind == POSTGRESQL
         else "rows that it had changed before it failed may be changed for good"
     )
-    return f"read output, correct the migration and run again; {may}"
+    refusal = database_refusal(kind, ended.headline)
+    return f"{refusal[1] if refusal else 'read output, correct the migration and run again'}; {may}"
 
 
 def _waited(kind: str, blockers: typing.Sequence[Blocker], invalid: list[str]) -> str:

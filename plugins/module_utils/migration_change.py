@@ -77,6 +77,7 @@ class Change:
             BatonError: with the revision that was reached, when something was begun.
         """
         was = self.session.objects()
+        self._refuse_without_lock()
         migration_log.begin(self.state_dir, str(self.way), self._noted(self.steps), token=token)
         try:
             gone = self._run(retries, time.monotonic() + timeout)
@@ -89,6 +90,15 @@ class Change:
         self._refuse_other_end(after, gone.ended)
         self._end(None, self.steps)
         return Made(after, gone.timeouts, invalid, self.session.held())
+
+    def _refuse_without_lock(self) -> None:
+        """Refuse to begin when the lock was lost while the schema was read, which may take a minute."""
+        if not self.session.held():
+            raise BatonError(
+                found="the migration lock, which was lost before anything was begun: its session has ended, or its file is gone",
+                expected="to be the only migration of this database until the end; nothing was changed",
+                fix="see who ends sessions of the database, or removes that file, and run again",
+            )
 
     def _run(self, retries: int, deadline: float) -> _Gone:
         """Go the way, and what is left of it again where it has waited for a table in vain.
@@ -157,8 +167,8 @@ class Change:
     def _failure(self, gone: _Gone, was: Objects) -> BatonError:
         """Note what is done in spite of the failure, and return what to say of it."""
         ended = gone.ended
-        invalid = self.session.invalid_indexes()
-        stands = difference(was, self.session.objects())
+        invalid, objects = self.session.invalid_indexes(), self.session.objects()
+        stands = difference(was, objects)
         details: dict[str, typing.Any] = {"current_before": list(self.way.before.current), "output": ended.tail}
         try:
             now = self.tool.schema()
@@ -174,6 +184,8 @@ class Change:
         told += [f"it was tried {gone.timeouts + 1} times"] if gone.timeouts else []
         told += [str(one) for one in gone.blockers]
         told += [] if self.session.held() else ["the session that held the migration lock has ended meanwhile"]
+        unseen = self._kind != POSTGRESQL and (was is None or objects is None)
+        told += ["what of it stands in the schema could not be read"] if unseen else []
         told += [f"before, {self.last}"] if self.last else []
         told += [f"invalid indexes: {', '.join(invalid)}"] if invalid else []
         return BatonError(

@@ -20,7 +20,7 @@ from ansible_collections.baton.release.plugins.module_utils._pymysql import (
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
 
-__all__ = ["lock_name", "mysql_lock"]
+__all__ = ["is_read_only", "lock_name", "mysql_lock"]
 
 _POLL = 0.2  # seconds
 _NAME = "baton.db_migrate:"
@@ -34,8 +34,11 @@ _HOLDER = (
 )
 # Neither server looks whether the client of a statement is still there: what a killed run has left may go on without any lock.
 _LEFT_RUNNING = (
-    "SELECT ID, LEFT(INFO, 60) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID() AND COMMAND = 'Query'"
-    " AND UPPER(INFO) REGEXP '^[[:space:]]*(ALTER|RENAME|(CREATE|DROP)[[:space:]]+(OR[[:space:]]+REPLACE[[:space:]]+)?"
+    "SELECT ID, LEFT(INFO, 60) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()"
+    " AND COMMAND IN ('Query', 'Execute')"
+    # The server keeps the comments before a statement, such as what dbmate sends of its file.
+    " AND UPPER(INFO) REGEXP '^([[:space:]]|/[*]([^*]|[*]+[^*/])*[*]+/|(--|#)[^\n]*\n)*(ALTER|RENAME|"
+    "(CREATE|DROP)[[:space:]]+(OR[[:space:]]+REPLACE[[:space:]]+)?"
     "(TABLE|(UNIQUE[[:space:]]+|FULLTEXT[[:space:]]+|SPATIAL[[:space:]]+)?INDEX|VIEW|TRIGGER|PROCEDURE|FUNCTION))' LIMIT 1"
 )
 # Without the tools' own tables.
@@ -84,7 +87,7 @@ def mysql_lock(url: str, *, wait: float) -> typing.Iterator[LockSession]:
     with contextlib.closing(connect(url)) as connection:
         with in_words("a session with the database to hold the migration lock; nothing was changed"):
             version, database, read_only = rows(connection, _WHERE)[0]
-            _refuse_replica(str(database), read_only=bool(read_only))
+            _refuse_replica(str(database), read_only=is_read_only(read_only))
             rows(connection, f"SET SESSION wait_timeout = {_FOREVER}")
             name, deadline = lock_name(str(database)), time.monotonic() + wait
             _acquire(connection, name, wait, deadline)
@@ -97,6 +100,11 @@ def mysql_lock(url: str, *, wait: float) -> typing.Iterator[LockSession]:
             product="MariaDB" if "mariadb" in str(version).lower() else "MySQL",
             objects=lambda: _objects(url),
         )
+
+
+def is_read_only(value: object) -> bool:
+    """Say what the variable read_only of a server means, which is a number, and since MariaDB 12 a word."""
+    return str(value).upper() not in ("0", "OFF")
 
 
 def _refuse_replica(database: str, *, read_only: bool) -> None:
@@ -133,7 +141,7 @@ def _held(connection: Connection, name: str, wait: float) -> BatonError:
 def _await_end(connection: Connection, deadline: float) -> None:
     while running := rows(connection, _LEFT_RUNNING):
         if time.monotonic() >= deadline:
-            pid, statement = running[0]
+            pid, statement = running[0][0], " ".join(str(running[0][1]).split())
             raise BatonError(
                 found=f"connection {pid}, which changes the schema without the migration lock ({statement}): a run that was killed has left"
                 " it in the server, or somebody does so by hand; nothing was changed",

@@ -15,7 +15,7 @@ import time
 import typing
 from pathlib import Path
 
-from ansible_collections.baton.release.plugins.module_utils._sqlite import path_of, read
+from ansible_collections.baton.release.plugins.module_utils._sqlite import is_there, path_of, read
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
 
@@ -42,17 +42,17 @@ def sqlite_lock(url: str, *, wait: float) -> typing.Iterator[LockSession]:
         BatonError: the URL names no file, its directory is not to be written, or somebody else holds the lock for all of this time.
     """
     path = path_of(url)
+    is_there(path)  # refuses what can be no database, before a lock is left beside it
     descriptor = _open(path)
     try:
         _acquire(descriptor, path, wait)
-        name = f"baton.db_migrate {socket.gethostname()[:30]} {os.getpid()}"
-        since = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "application_name": name, "since": since}).encode(), 0)
+        _note(descriptor, path)
         yield LockSession(
             descriptor, 0, list, lambda: _is_ours(descriptor, path), product="SQLite", objects=lambda: _objects(path)
         )
     finally:
+        # Closing would not do: what the tool may have left running has the file open too.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
@@ -69,12 +69,16 @@ def _open(path: Path) -> int:
             owner = path.parent.stat()
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
     except OSError as error:
-        raise BatonError(
-            found=f"no file for the migration lock ({_lock_of(path)}): {error.strerror}",
-            expected="a directory of the database in which this task may write; nothing was changed",
-            fix="make the directory, outside of the release trees, or correct the URL or the rights",
-        ) from error
+        raise _no_file(path, error) from error
     return descriptor
+
+
+def _no_file(path: Path, error: OSError) -> BatonError:
+    return BatonError(
+        found=f"no file for the migration lock ({_lock_of(path)}): {error.strerror}",
+        expected="a directory of the database in which this task may write; nothing was changed",
+        fix="make the directory, outside of the release trees, or correct the URL, the rights or what room there is",
+    )
 
 
 def _refuse_another(descriptor: int) -> None:
@@ -83,6 +87,17 @@ def _refuse_another(descriptor: int) -> None:
     if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is no file of its own")
+
+
+def _note(descriptor: int, path: Path) -> None:
+    """Write into the file who holds the lock."""
+    name = f"baton.db_migrate {socket.gethostname()[:30]} {os.getpid()}"
+    since = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "application_name": name, "since": since}).encode(), 0)
+    except OSError as error:  # such as a full disk
+        raise _no_file(path, error) from error
 
 
 def _acquire(descriptor: int, path: Path, wait: float) -> None:

@@ -12,9 +12,10 @@ import shutil
 import time
 import typing
 
-from ansible_collections.baton.release.plugins.module_utils import _psycopg, _pymysql, _sqlite
+from ansible_collections.baton.release.plugins.module_utils import _sqlite
+from ansible_collections.baton.release.plugins.module_utils.database_refusals import database_refusal
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.migration_kinds import MYSQL, POSTGRESQL, SQLITE, kind_of
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import MYSQL, POSTGRESQL, kind_of
 from ansible_collections.baton.release.plugins.module_utils.migration_session import (
     NO_URL,
     READ_ONLY,
@@ -34,11 +35,6 @@ JAVA_READ_TIMEOUT = 240.0
 """Seconds; on a host that has much else to do Java alone was seen to take a minute to start."""
 # Since PostgreSQL 14 a running statement can notice that its client is gone, and not run on beside the next attempt.
 _CLIENT_CHECK_SINCE = 140000
-_REFUSALS = {
-    POSTGRESQL: _psycopg.database_refusal,
-    MYSQL: _pymysql.database_refusal,
-    SQLITE: _sqlite.database_refusal,
-}
 _READ_ONLY = re.compile("read.only transaction", re.IGNORECASE)
 _UNPACK = "unpack the app's artifact on this host first, or correct the option"
 
@@ -167,7 +163,7 @@ class Project:
         """Return what to say of a tool that could not read where the schema is."""
         found = f"{self._configuration} or one of its migrations failed: {ended.headline}"
         fix = "read output, correct the app's tree or its environment"
-        refusal = _REFUSALS[self.kind]("\n".join(ended.tail))
+        refusal = database_refusal(self.kind, "\n".join(ended.tail))
         if refusal is not None:
             found, fix = refusal
         elif _READ_ONLY.search(ended.output):

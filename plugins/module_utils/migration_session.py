@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import re
 import typing
+from urllib.parse import parse_qsl
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import ToolSettings
@@ -64,11 +65,12 @@ def session_variables(url_variable: str, url: str, wanted: typing.Mapping[str, s
 
 def _told_in_url(url: str, statement: str, wanted: typing.Mapping[str, str], style: str) -> str:
     scheme = url.partition("://")[0]
-    if style == SQLALCHEMY and scheme.partition("+")[2] in _DRIVERS and "init_command=" not in url:
+    given = {name for name, _value in parse_qsl(url.partition("?")[2], keep_blank_values=True)}
+    if style == SQLALCHEMY and scheme.partition("+")[2] in _DRIVERS and "init_command" not in given:
         # Without a percent sign: Alembic's own configuration would take it for a beginning of its own.
         return _with(url, [f"init_command={statement.replace(' ', '+')}"])
     if style == GO and wanted is not READ_ONLY:
-        return _with(url, [f"{name}={value}" for name, value in wanted.items() if f"{name}=" not in url])
+        return _with(url, [f"{name}={value}" for name, value in wanted.items() if name not in given])
     return url
 
 

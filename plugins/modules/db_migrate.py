@@ -201,7 +201,11 @@ options:
         C(mysql+pymysql://) are understood.
       - The URL has to lead to the server itself, not to a pooler in transaction mode, as locks belong to sessions. Of a cluster in which
         each server has locks of its own (Galera, group replication) all runs have to reach the same server.
+      - With MySQL and MariaDB the session of this module, which holds the lock, is secured as the URL says by C(ssl-mode), C(tls) or
+        C(ssl), C(ssl_ca), C(ssl_capath), C(ssl_cert), C(ssl_key) and C(ssl_check_hostname), and waits for the server as C(connect_timeout)
+        or C(timeout) says. Whatever else a URL says about TLS is refused, as the session would not obey it.
       - That of SQLite has four slashes and the absolute path of a file outside of the release tree (C(sqlite:////srv/shop/shared/shop.db)).
+        There is no C(%) and no C(#) in it, which tools read in different ways.
         The lock is on the file beside it whose name ends with C(.baton-lock), which is to stay there. It holds for the runs on one host, so
         the file must not be on a file system of the network.
     type: str
@@ -566,6 +570,7 @@ stands:
   description:
     - What the schema has got (C(new)), lost (C(gone)) or changed since the migrations began, also by those of them that succeeded.
     - Only where the database takes no change of the schema back (MySQL, MariaDB), or the tool may have it do so by half (SQLite).
+    - Empty also where it could not be read any more, which the message says then.
   type: list
   elements: str
   returned: when the tool failed

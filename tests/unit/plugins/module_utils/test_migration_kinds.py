@@ -8,7 +8,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from ansible_collections.baton.release.plugins.module_utils._pymysql import options_of
+from ansible_collections.baton.release.plugins.module_utils._mysql_url import Tls, options_of
 from ansible_collections.baton.release.plugins.module_utils._sqlite import path_of, read, stand_in
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migrate_dbmate import described
@@ -20,7 +20,7 @@ from ansible_collections.baton.release.plugins.module_utils.migration_kinds impo
     kind_of,
     refuse_other_kind,
 )
-from ansible_collections.baton.release.plugins.module_utils.migration_lock_mysql import lock_name
+from ansible_collections.baton.release.plugins.module_utils.migration_lock_mysql import is_read_only, lock_name
 from ansible_collections.baton.release.plugins.module_utils.migration_session import (
     GO,
     NO_URL,
@@ -79,11 +79,55 @@ def test_what_does_not_go_together_is_refused(driver: str, url: str, options: di
 
 def test_a_url_of_mysql_is_read_as_others_read_it() -> None:
     found = options_of("mysql+pymysql://shop%40x:p%2Fw@db.example.com:3307/sh%6Fp?charset=utf8mb4")
-    assert found[:7] == ("shop@x", "p/w", "db.example.com", 3307, "shop", "", None)
+    assert found == ("shop@x", "p/w", "db.example.com", 3307, "shop", "", Tls(), 10)
     assert options_of("mysql://shop@/shop?unix_socket=/run/x.sock")[2:6] == ("127.0.0.1", 3306, "shop", "/run/x.sock")
-    assert options_of("mysql://h/d?tls=skip-verify").tls is False
-    assert options_of("mysql://h/d?ssl-mode=VERIFY_IDENTITY").tls is True
-    assert options_of("mysql://h/d?ssl_ca=/ca.pem").tls is True
+
+
+@pytest.mark.parametrize(
+    ("query", "tls"),
+    [
+        ("ssl-mode=DISABLED", (False, False, False)),
+        ("ssl-mode=PREFERRED", (None, False, False)),
+        ("tls=skip-verify", (True, False, False)),
+        ("ssl_cert=/c.pem", (True, False, False)),
+        ('ssl={"rejectUnauthorized":false}', (True, False, False)),
+        ("sslMode=VERIFY_CA", (True, True, False)),
+        ("ssl_mode=REQUIRED&ssl-ca=/ca.pem", (True, True, False)),
+        ("ssl_ca=/ca.pem&ssl_check_hostname=False", (True, True, False)),
+        ("ssl_capath=/ca", (True, True, True)),
+        ("ssl-mode=VERIFY_IDENTITY", (True, True, True)),
+        ("tls=true", (True, True, True)),
+        ('ssl={"rejectUnauthorized": true}', (True, True, True)),
+    ],
+)
+def test_tls_is_what_the_url_says_in_the_words_of_any_tool(query: str, tls: tuple[bool, ...]) -> None:
+    assert options_of(f"mysql://h/d?{query}").tls[:3] == tls
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("tls=our-own", "tls=our-own in the database URL"),
+        ("ssl-mode=REQUIRE_ALL", "ssl_mode=REQUIRE_ALL"),
+        ('ssl={"ca":"x"}', 'ssl={"ca":"x"}'),
+        ("ssl_cipher=AES&ssl_crl=x", "ssl_cipher, ssl_crl in the database URL"),
+        ("tls=true&ssl-mode=DISABLED", "ssl_mode, tls in the database URL"),
+        ("connect_timeout=soon", "soon as connect_timeout"),
+        ("timeout=-1s", "-1s as connect_timeout or timeout"),
+    ],
+)
+def test_what_would_not_be_as_the_url_says_is_refused(query: str, said: str) -> None:
+    with pytest.raises(BatonError, match="nothing was changed") as refused:
+        options_of(f"mysql://h/d?{query}")
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "seconds"),
+    [("connect_timeout=30", 30), ("timeout=1m1.5s", 61.5), ("timeout=300ms", 0.3), ("timeout=0s", 31_536_000)],
+)
+def test_how_long_a_server_may_take_to_answer_is_what_the_url_says(query: str, seconds: float) -> None:
+    assert options_of(f"mysql://h/d?{query}").connect_timeout == seconds
 
 
 @pytest.mark.parametrize(
@@ -96,7 +140,7 @@ def test_a_url_of_mysql_that_cannot_be_read_shows_no_password(url: str) -> None:
 
 
 def test_only_an_absolute_path_is_a_database_of_sqlite() -> None:
-    assert path_of("sqlite:////srv/sh%20op.db?mode=rwc") == Path("/srv/sh op.db")
+    assert path_of("sqlite:////srv/sh op.db?mode=rwc%20") == Path("/srv/sh op.db")
     for url in (
         "sqlite:///shop.db",
         "sqlite://",
@@ -106,6 +150,9 @@ def test_only_an_absolute_path_is_a_database_of_sqlite() -> None:
         "sqlite:////a\0",
     ):
         with pytest.raises(BatonError, match="without an absolute path"):
+            path_of(url)
+    for url in ("sqlite:////srv/sh%20op.db", "sqlite:////srv/shop#1.db"):
+        with pytest.raises(BatonError, match="with % or # in its path"):
             path_of(url)
 
 
@@ -124,12 +171,25 @@ def test_a_file_of_sqlite_that_is_not_there_is_read_as_empty_and_not_made(tmp_pa
     path.write_text("no database" * 100, encoding="utf-8")
     with pytest.raises(BatonError, match="no database of SQLite"):
         read(path, "SELECT * FROM x")
+    for strange in (tmp_path, tmp_path / ("x" * 300), Path("/dev/null")):
+        with pytest.raises(BatonError, match="which cannot be the database"):
+            read(strange, "SELECT 1")
+        with pytest.raises(BatonError, match="which cannot be the database"), stand_in(f"sqlite:///{strange}"):
+            pass
 
 
 def test_the_name_of_a_lock_is_one_for_each_database_and_short() -> None:
     names = {lock_name(one) for one in ("shop", "stock", "x" * 64, "x" * 63 + "y", "é" * 64)}
     assert len(names) == 5
     assert max(map(len, names)) <= 64
+
+
+@pytest.mark.parametrize(
+    ("told", "read_only"),
+    [(0, False), (1, True), ("OFF", False), ("ON", True), ("NO_LOCK", True), ("NO_LOCK_NO_ADMIN", True)],
+)
+def test_a_server_is_read_only_by_a_number_or_by_a_word(told: object, *, read_only: bool) -> None:
+    assert is_read_only(told) == read_only
 
 
 def settings(**more: typing.Any) -> ToolSettings:
@@ -162,11 +222,14 @@ def test_each_tool_is_told_in_its_own_way() -> None:
         f"{url}?charset=x&init_command="
     )
     assert session_variables("U", f"{url}?init_command=x", wanted, SQLALCHEMY)["U"] == f"{url}?init_command=x"
+    assert "?init_command=" in session_variables("U", "mysql://u:init_command=@h/d", wanted, SQLALCHEMY)["U"]
     assert session_variables("U", "mysql+pyodbc://h/d", wanted, SQLALCHEMY)["U"] == "mysql+pyodbc://h/d"
     assert (
         session_variables("U", "mysql://h/d", wanted, GO)["U"]
         == "mysql://h/d?lock_wait_timeout=5&innodb_lock_wait_timeout=5"
     )
+    given = "mysql://h/d?innodb_lock_wait_timeout=9"  # the name of the other one is a part of it
+    assert session_variables("U", given, wanted, GO)["U"] == f"{given}&lock_wait_timeout=5"
     assert session_variables("U", "mysql://h/d", READ_ONLY, GO)["U"] == "mysql://h/d"
     assert session_variables("U", url, wanted, NO_URL)["U"] == url
     assert session_variables("U", url, READ_ONLY, NO_URL)["BATON_INIT_COMMAND"] == "SET SESSION TRANSACTION READ ONLY"
@@ -209,6 +272,7 @@ def test_who_waited_in_vain_is_known_by_the_words_of_the_database(kind: str, out
         (MYSQL, "\nINSERT INTO a VALUES ('--'); ALTER TABLE a ADD b int\n", False),
         (MYSQL, "\nINSERT INTO a VALUES ('\n-- '); ALTER TABLE a ADD b int\n", False),
         (MYSQL, "\nINSERT INTO a VALUES (1);\nALTER TABLE a ADD b int;\n", False),
+        (MYSQL, "\n-- it's what\n# does it\n/* all */ call everything()\n", False),
         (SQLITE, "\nINSERT INTO a VALUES (1);\nALTER TABLE a ADD b int;\n", True),
         (SQLITE, " transaction:false\nINSERT INTO a VALUES (1);\n", False),
     ],

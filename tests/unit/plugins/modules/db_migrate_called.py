@@ -89,11 +89,11 @@ class Called:
         assert bool(result.get("failed")) == fails, result
         return result
 
-    def start(self, name: str, **options: typing.Any) -> subprocess.Popen[str]:
-        """Start the module as a process of its own, as if on the host ``name``."""
+    def start(self, name: str, *, through: typing.Sequence[str] = (), **options: typing.Any) -> subprocess.Popen[str]:
+        """Start the module as a process of its own, as if on the host ``name``, ``through`` a command that runs another one."""
         arguments = {**self.params, "state_dir": str(self.root / name), **options}
         process = subprocess.Popen(
-            [sys.executable, "-c", RUNNER],
+            [*through, sys.executable, "-c", RUNNER],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY / "playbooks" / "collections")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

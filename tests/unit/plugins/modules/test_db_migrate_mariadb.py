@@ -59,12 +59,15 @@ def test_what_waits_in_vain_is_tried_again_only_where_nothing_can_be_there_twice
         other.execute("COMMIT")
         done = finish(process)
     assert (names(done["applied"]), done["lock_timeouts"] > 0) == (app.revisions(3), True), done
-    app.add(4, "INSERT INTO users (name) VALUES ('second'); ALTER TABLE users ADD later int")
-    with report(app, mariadb):
-        failed = run(fails=True, ddl_lock_timeout="1s", ddl_lock_retries=20)
-    assert "Lock wait timeout exceeded" in failed["msg"]
-    assert "another session uses the table: run again when its transaction is over" in failed["msg"]
-    assert (failed["lock_timeouts"], failed["stands"], app.users()) == (1, [], 2)
+    twice = "INSERT INTO users (name) VALUES ('second'); ALTER TABLE users ADD later int"
+    app.query(f"CREATE PROCEDURE twice() BEGIN {twice}; END")
+    for users, statements in ((2, twice), (3, "CALL twice()")):
+        app.add(4, statements)
+        with report(app, mariadb):
+            failed = run(fails=True, ddl_lock_timeout="1s", ddl_lock_retries=20)
+        assert "Lock wait timeout exceeded" in failed["msg"]
+        assert "another session uses the table: run again when its transaction is over" in failed["msg"]
+        assert (failed["lock_timeouts"], failed["stands"], app.users()) == (1, [], users)
 
 
 def test_a_statement_runs_only_as_long_as_it_may(app: Tree, run: Run) -> None:
