@@ -29,7 +29,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 @pytest.fixture(scope="session")
 def prod(fleet: Fleet, artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Prod:
     """The fleet with everything that ``provision.yml`` does, and v1.0.0 released."""
-    shop = (Prod if APP_HOSTS == Shape().app else Sized)(fleet, tmp_path_factory.mktemp("shop"), artifacts)
+    shop = (Prod if Shape().app == APP_HOSTS else Sized)(fleet, tmp_path_factory.mktemp("shop"), artifacts)
     shop.must("provision")
     shop.must("release", release_version="v1.0.0")
     return shop
