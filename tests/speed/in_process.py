@@ -1,7 +1,7 @@
 """What a task does on the controller alone is done in its process, and not in a fork of it for each host.
 
-Ansible forks for an include, for a fact that is set, and to find out that a host has nothing to do in a task: half of its forks in a release.
-What comes of such a task is the same. On the fleets, in the demo and with the newest Ansible all of them are forks.
+Ansible forks for an include, for a fact that is set, and to find out that a host has nothing to do in a task: half of its forks in
+a release. What comes of such a task is the same. On the fleets, in the demo and with the newest Ansible all of them are forks.
 """
 
 from __future__ import annotations
