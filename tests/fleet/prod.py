@@ -62,8 +62,9 @@ class Prod(Environment):
         return super().command(playbook, *inventories, *arguments, **settings)
 
     def variables(self, tasks: Path | None = None, **more: str) -> dict[str, str]:
-        """Return the environment variables of a playbook; prod's secrets come from there."""
-        return super().variables(tasks, **{"SHOP_PROD_DATABASE_URL": str(self.fleet.secrets["DATABASE_URL"]), **more})
+        """Return the environment variables of a playbook, which runs as it does for users; prod's secrets come from there."""
+        own = {"SHOP_PROD_DATABASE_URL": str(self.fleet.secrets["DATABASE_URL"]), "BATON_TEST_WARM": ""}
+        return super().variables(tasks, **{**own, **more})
 
     @property
     def url(self) -> str:

@@ -16,6 +16,7 @@ description:
   - With a number in E(BATON_SABOTAGE_NTH) only the so-manieth task of that name counts. With V(worker) in E(BATON_SABOTAGE_AT) the
     command runs when the task's first worker is started, with any other value before the task.
   - With a directory in E(BATON_TEST_MODULES) the zips that are made of modules are kept there for the next playbook.
+  - With the address of a warm Python in E(BATON_TEST_WARM), tasks of the controller alone are done in its process.
 """
 
 import collections
@@ -28,6 +29,8 @@ from typing import Any
 
 from ansible import constants as C  # noqa: N812  # its usual name
 from ansible.plugins.callback import CallbackBase
+
+from tests.speed import in_process
 
 ON_CONTROLLER = {
     "assert",
@@ -57,6 +60,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         if kept := os.environ.get("BATON_TEST_MODULES"):
             Path(kept).mkdir(parents=True, exist_ok=True)
             Path(C.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(kept)
+        if os.environ.get("BATON_TEST_WARM"):
+            in_process.install()
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002  # as Ansible calls it
         """Count the task, and do what the test asked for before it."""
