@@ -19,6 +19,7 @@ from ansible_collections.baton.release.plugins.modules.app_slot import ARGUMENT_
 from tests.fleet.hosts import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
+TRACES = ["find", "/etc", "/srv", "/var/lib", "-xdev", "-newer", "/root/before", "-printf", "%p\n"]
 PORTS = {"blue": 8001, "green": 8002}
 OPENS_SECONDS = 15.0
 CODE = "/opt/baton"
@@ -59,6 +60,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.dumps(seen).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Version", os.environ.get("BATON_VERSION", ""))
         self.end_headers()
         self.wfile.write(body)
     def log_message(self, *_):
@@ -108,6 +110,15 @@ class Host:
     def python(self, code: str, given: str = "", *, user: str = "root") -> str:
         """Run Python on the host, with the collection in its path."""
         return self.sh("env", f"PYTHONPATH={CODE}", "python3", "-B", "-c", code, given=given, user=user)
+
+    def begin(self) -> None:
+        """Remember this moment, for ``traces``."""
+        self.sh("touch", "/root/before")
+
+    def traces(self) -> list[str]:
+        """Return the files and directories that were changed since ``begin``."""
+        # sudo notes that it was used.
+        return [line for line in self.sh(*TRACES).splitlines() if "sudo" not in line]
 
     def prepare(self) -> None:
         """Put there what app_slot needs, once."""

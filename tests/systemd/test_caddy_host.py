@@ -1,0 +1,199 @@
+"""A Caddy that the role has set up on a host with systemd, before two slots: refusals, switches, kills and a reboot."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.fleet.hosts import Fleet
+from tests.systemd.conftest import PROVISION
+from tests.systemd.host import ROOT, Host
+from tests.witness.checker import judge, switches
+from tests.witness.process import Witness
+
+PATIENCE_SECONDS = 20.0
+SYSTEMD_GIVES_UP_AFTER = 5
+"""So many starts in a row, within ten seconds, where a unit does not say otherwise."""
+SQUAT = "import socket, time; s = socket.create_server(('', 80)); time.sleep(600)"
+GROUPS = """\
+all:
+  children:
+    serving:
+      hosts:
+        app1:
+"""
+SWITCH = """\
+- name: Switch
+  hosts: lb
+  become: true
+  gather_facts: false
+  tasks:
+    - name: Switch
+      baton.release.lb_switch:
+        driver: caddy
+        app_name: shop
+        state_dir: /var/lib/baton/shop
+        admin: http://127.0.0.1:2019
+        preview: {blue: "http://127.0.0.1:8081", green: "http://127.0.0.1:8082"}
+        slot: "{{ to }}"
+      loop: "{{ slots }}"
+      loop_control:
+        loop_var: to
+"""
+
+
+class Balancer(Host):
+    """The load balancer of a fleet, with Caddy and nothing else."""
+
+    def __init__(self, fleet: Fleet, directory: Path) -> None:
+        super().__init__(fleet, "lb1", directory)
+        self.url = fleet.url(self.name)
+        (directory / "groups.yml").write_text(GROUPS)
+        (directory / "switch.yml").write_text(SWITCH)
+
+    def bare(self) -> None:
+        """Have it as it is after the packages are installed; other tests may have used this host."""
+        self.sh("systemctl", "disable", "--quiet", "--now", "caddy", "haproxy", "nginx")
+        own = ("/etc/caddy", "/etc/systemd/system/caddy.service.d", "/var/log/caddy")
+        self.sh("rm", "-rf", *own, "/var/lib/baton/shop", "/var/lib/closed")
+        self.sh("systemctl", "daemon-reload")
+
+    def ended(self, playbook: Path | str, *arguments: str, **variables: Any) -> tuple[int, str]:
+        """Run a playbook on this host, as the user deploy; return its code, and in one line what it printed."""
+        known = {"app_name": "shop", "traffic_driver": "caddy", "caddy_start": True, "caddy_app_group": "serving"}
+        inventories = ("-i", str(self.fleet.inventory), "-i", str(self.directory / "groups.yml"))
+        given = ("--limit", f"localhost,{self.name}", "-e", json.dumps({**known, **variables}), *arguments)
+        command = [sys.executable, "-m", "ansible.cli.playbook", *inventories, *given, str(ROOT / playbook)]
+        done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, text=True)
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    def play(self, playbook: Path | str, *arguments: str, **variables: Any) -> str:
+        """Run a playbook that is to end well, and return what it printed."""
+        code, said = self.ended(playbook, *arguments, **variables)
+        assert code == 0, said
+        return said
+
+    def switch(self, *slots: str) -> None:
+        """Make slots live, one after the other."""
+        self.play(self.directory / "switch.yml", slots=slots)
+
+    def caddy(self, what: str) -> str:
+        """Return a property of Caddy's unit."""
+        return self.sh("systemctl", "show", "--value", f"--property={what}", "caddy.service").strip()
+
+    def answer(self) -> str:
+        """Return status and version of the first answer that a client gets."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=5)
+            with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+                connection.request("GET", "/")
+                answer = connection.getresponse()
+                return f"{answer.status} {answer.getheader('X-Version')}"
+            time.sleep(0.05)
+        raise AssertionError(f"nothing answers: {self.sh('journalctl', '-u', 'caddy', '-n', '20', '-o', 'cat')}")
+
+
+@pytest.fixture(scope="module")
+def bare(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balancer]:
+    """A load balancer on which nothing is set up."""
+    balancer = Balancer(fleet, tmp_path_factory.mktemp("balancer"))
+    balancer.bare()
+    yield balancer
+    balancer.bare()
+
+
+@pytest.fixture(scope="module")
+def caddy(bare: Balancer, provisioned: Host) -> Iterator[Balancer]:
+    """The same one, provisioned over what a package has started; v1 is live in blue, and v2 runs in green."""
+    bare.bare()
+    # As a umask of 077 has it.
+    bare.sh("install", "--directory", "--mode=700", "/var/lib/baton/shop", "/var/lib/baton/shop/seats")
+    # As Debian has it after the installation of the package.
+    bare.sh("install", "-D", "/dev/stdin", "/etc/caddy/Caddyfile", given=":80\nrespond welcome\n")
+    bare.sh("systemctl", "enable", "--quiet", "--now", "caddy")
+    assert "It is loaded now" in bare.play(PROVISION, caddy_reload=True)
+    for slot, version in (("blue", "v1"), ("green", "v2")):
+        provisioned.serve(slot, version)
+    bare.switch("blue")
+    yield bare
+    for slot in ("blue", "green"):
+        provisioned.slot("absent", slot)
+
+
+def test_check_mode_without_even_a_service_fails_at_nothing_and_writes_nothing(bare: Balancer) -> None:
+    bare.begin()
+    said = bare.play(PROVISION, "--check", "--diff", caddy_service="absent")
+    assert "+ExecStart=caddy run --config /etc/caddy/caddy.json" in said
+    assert bare.traces() == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({"caddy_service": "absent"}, "LoadState=not-found for absent.service"),
+        ({"caddy_config_path": "/etc/caddy/my site.json"}, "/etc/caddy/my site.json"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_touched(
+    bare: Balancer, variables: dict[str, str], found: str
+) -> None:
+    bare.begin()
+    code, said = bare.ended(PROVISION, **variables)
+    assert (code, "nothing was touched" in said) == (2, True), said
+    assert found in said
+    assert bare.traces() == []
+
+
+def test_a_state_directory_that_caddy_cannot_enter_is_refused_before_the_configuration(bare: Balancer) -> None:
+    bare.sh("install", "--directory", "--mode=700", "/var/lib/closed")
+    code, said = bare.ended(PROVISION, release_state_dir="/var/lib/closed/shop")
+    assert (code, "cat: /var/lib/closed/shop/door: Permission denied" in said) == (2, True), said
+    assert bare.sh("find", "/etc/caddy", "-type", "f") == ""
+    assert bare.caddy("ActiveState") == "inactive"
+
+
+def test_an_address_that_is_taken_is_noticed_and_caddy_comes_when_it_is_free(bare: Balancer) -> None:
+    bare.sh("systemd-run", "--quiet", "--unit=squatter", "python3", "-c", SQUAT)
+    try:
+        code, said = bare.ended(PROVISION)
+        assert (code, "See that Caddy answers at caddy_admin" in said) == (2, True), said
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while int(bare.caddy("NRestarts")) <= SYSTEMD_GIVES_UP_AFTER:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        bare.sh("systemctl", "stop", "squatter")
+    assert bare.answer() == "503 None"
+
+
+def test_switches_and_a_changed_configuration_lose_no_request(caddy: Balancer) -> None:
+    pid = caddy.caddy("MainPID")
+    with Witness(caddy.url, caddy.directory / "ledger.jsonl", rate=30) as witness:
+        witness.wait_until_flowing()
+        assert "Nothing was loaded" in caddy.play(PROVISION, caddy_maintenance_page="<h1>Later</h1>")
+        caddy.switch("green", "blue", "green", "blue", "green")
+        ledger = witness.stop()
+    verdict = judge(ledger, expect_versions=["v1", "v2"])
+    assert verdict.ok, verdict.reasons
+    assert sum(one.flips for one in switches(ledger)) >= 5
+    assert (caddy.caddy("MainPID"), caddy.answer()) == (pid, "200 v2")
+
+
+def test_it_comes_back_with_what_is_live_after_a_kill_and_a_reboot(caddy: Balancer) -> None:
+    caddy.switch("green")
+    pid = caddy.caddy("MainPID")
+    caddy.sh("systemctl", "kill", "--signal=KILL", "caddy")
+    assert (caddy.answer(), caddy.caddy("MainPID") != pid, caddy.caddy("NRestarts")) == ("200 v2", True, "1")
+    assert caddy.fleet.restart(caddy.name) == []
+    assert caddy.answer() == "200 v2"
