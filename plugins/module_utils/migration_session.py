@@ -65,7 +65,7 @@ def session_variables(url_variable: str, url: str, wanted: typing.Mapping[str, s
 
 def _told_in_url(url: str, statement: str, wanted: typing.Mapping[str, str], style: str) -> str:
     scheme = url.partition("://")[0]
-    given = {name for name, _value in parse_qsl(url.partition("?")[2], keep_blank_values=True)}
+    given = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
     if style == SQLALCHEMY and scheme.partition("+")[2] in _DRIVERS and "init_command" not in given:
         # Without a percent sign: Alembic's own configuration would take it for a beginning of its own.
         return _with(url, [f"init_command={statement.replace(' ', '+')}"])

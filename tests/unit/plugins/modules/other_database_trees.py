@@ -22,7 +22,7 @@ from tests.unit.plugins.modules.migration_trees import (
     TreeOfStatements,
 )
 
-__all__ = ["ON_MARIADB", "ON_SQLITE", "SqliteFiles", "exists"]
+__all__ = ["ON_MARIADB", "ON_SQLITE", "OwnTool", "SqliteFiles", "exists"]
 
 PYMYSQL = str(Path(pymysql.__file__).parents[1])
 
@@ -233,6 +233,14 @@ class OwnTool(Plain, TreeOfStatements):
     def make(self) -> None:
         (self.tree / "steps").mkdir()
         (self.tree / "tool.py").write_text(OWN_TOOL, encoding="utf-8")
+
+    def hold_up(self) -> Path:
+        """Have the tool apply nothing as long as the file is there that is returned."""
+        up = 'elif action in ("up", "up_to"):'
+        wait = f'{up}\n    import time\n    while os.path.exists("gate"): time.sleep(0.05)'
+        (self.tree / "tool.py").write_text(OWN_TOOL.replace(up, wait), encoding="utf-8")
+        (self.tree / "gate").touch()
+        return self.tree / "gate"
 
     def options(self) -> Result:
         tool = [sys.executable, "tool.py"]

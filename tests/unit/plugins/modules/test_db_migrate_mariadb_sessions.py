@@ -148,6 +148,16 @@ def test_a_password_may_be_in_any_language(mariadb: MariaServer) -> None:
     cipher(f"mysql://foreign_words:{quote('pä€s/s', safe='')}@127.0.0.1:{mariadb.port}/information_schema")
 
 
+def test_a_server_may_speak_another_language(mariadb: MariaServer) -> None:
+    mariadb.query("mysql", "SET GLOBAL lc_messages = 'de_DE'")
+    try:
+        with pytest.raises(BatonError, match="does not accept the user or the password") as refused:
+            cipher(mariadb.url(password="".join(["wrong", "-one"])))
+        assert "Access denied" not in refused.value.details["details"]
+    finally:
+        mariadb.query("mysql", "SET GLOBAL lc_messages = 'en_US'")
+
+
 @pytest.mark.parametrize("app", ["dbmate"], indirect=True)
 def test_limits_in_the_url_are_those_of_the_migrations(app: Tree, run: Run) -> None:
     """And those that the URL leaves out are ours."""

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import signal
+import threading
 import typing
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from tests.unit.plugins.modules.db_migrate_called import Run, finish, until
 from tests.unit.plugins.modules.migration_trees import Tree, names
-from tests.unit.plugins.modules.other_database_trees import ON_MARIADB, ON_SQLITE, SqliteFiles, exists
+from tests.unit.plugins.modules.other_database_trees import ON_MARIADB, ON_SQLITE, OwnTool, SqliteFiles, exists
 from tests.unit.plugins.modules.test_db_migrate_drivers import SECOND_USER, descendants, noted
 
 if typing.TYPE_CHECKING:
@@ -116,6 +117,18 @@ def test_two_at_once_migrate_once(app: Tree) -> None:
     assert [result.get("failed", False) for result in results] == [False] * 2, results
     assert sorted(result["changed"] for result in results) == [False, True]
     assert app.users() == 1
+
+
+@pytest.mark.parametrize("app", ["mariadb-command", "sqlite-command"], indirect=True)
+def test_the_second_waits_and_finds_nothing_to_do(app: Tree, run: Run) -> None:
+    assert isinstance(app, OwnTool)
+    gate = app.hold_up()
+    first = app.start("host1")
+    until(lambda: noted(app, "host1"), PATIENCE)
+    threading.Timer(1, gate.unlink).start()
+    second = run()
+    assert (second["changed"], second["current"], second["seconds"] > 0.8) == (False, app.revisions(3), True)
+    assert (finish(first, PATIENCE)["changed"], noted(app), app.users()) == (True, [], 1)
 
 
 @pytest.mark.parametrize("app", KILLED, indirect=True)

@@ -16,7 +16,7 @@ from ansible_collections.baton.release.plugins.module_utils.migration_lock_sqlit
 
 from tests.unit.plugins.modules.db_migrate_called import Run, finish, until
 from tests.unit.plugins.modules.migration_trees import Tree, names
-from tests.unit.plugins.modules.other_database_trees import ON_SQLITE, SqliteFiles, exists
+from tests.unit.plugins.modules.other_database_trees import ON_SQLITE, OwnTool, SqliteFiles, exists
 from tests.unit.plugins.modules.test_db_migrate_drivers import SECOND_USER, descendants, noted
 
 PATIENCE = 400  # seconds; on a host that has much else to do a module may take a minute to start
@@ -37,11 +37,8 @@ def app(request: pytest.FixtureRequest, tmp_path: Path, files: SqliteFiles) -> T
 def test_a_killed_module_leaves_the_lock_to_its_tool_and_a_killed_tool_leaves_none(app: Tree, run: Run) -> None:
     run(revision=app.revision(2))
     app.add(3, SECOND_USER)
-    tool = app.tree / "tool.py"
-    up = 'elif action in ("up", "up_to"):'
-    gate = f'{up}\n    import time\n    while os.path.exists("gate"): time.sleep(0.05)'
-    tool.write_text(tool.read_text(encoding="utf-8").replace(up, gate), encoding="utf-8")
-    (app.tree / "gate").touch()
+    assert isinstance(app, OwnTool)
+    gate = app.hold_up()
     first = app.start("host1")
     until(lambda: noted_begun(app) and descendants(first), PATIENCE)
     children = descendants(first)
@@ -52,7 +49,7 @@ def test_a_killed_module_leaves_the_lock_to_its_tool_and_a_killed_tool_leaves_no
     assert "or the tool that it started, holds the migration lock" in impatient["msg"]
     for pid in children:
         os.kill(pid, signal.SIGKILL)
-    (app.tree / "gate").unlink()
+    gate.unlink()
     done = finish(app.start("host1"))
     assert (names(done["applied"]), app.users()) == (app.revisions(3), 2)
     assert "was cut off" in done["last_attempt"]

@@ -81,14 +81,14 @@ def test_what_is_no_file_is_refused_and_not_opened(run: Run, files: SqliteFiles,
     assert list(files.directory.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("kind", ["directory", "pipe"])
+@pytest.mark.parametrize(("kind", "said"), [("directory", "Is a directory"), ("pipe", "it is no file of its own")])
 @pytest.mark.usefixtures("app")
-def test_a_lock_that_is_no_file_is_refused(run: Run, files: SqliteFiles, kind: str) -> None:
+def test_a_lock_that_is_no_file_is_refused(run: Run, files: SqliteFiles, kind: str, said: str) -> None:
     if kind == "directory":
         lock_of(files).mkdir()
     else:
         os.mkfifo(lock_of(files))
-    assert f"no file for the migration lock ({lock_of(files)})" in run(fails=True)["msg"]
+    assert f"no file for the migration lock ({lock_of(files)}): {said}" in run(fails=True)["msg"]
     assert not files.path("shop").exists()
 
 
