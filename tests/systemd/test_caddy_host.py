@@ -181,7 +181,9 @@ def test_switches_and_a_changed_configuration_lose_no_request(caddy: Balancer) -
     pid = caddy.caddy("MainPID")
     with Witness(caddy.url, caddy.directory / "ledger.jsonl", rate=30) as witness:
         witness.wait_until_flowing()
-        assert "Nothing was loaded" in caddy.play(PROVISION, caddy_maintenance_page="<h1>Later</h1>")
+        changes = {"caddy_maintenance_page": "<h1>Later</h1>", "caddy_command": "/usr/local/bin/caddy"}
+        assert "Nothing was loaded" in caddy.play(PROVISION, **changes)
+        assert caddy.caddy("NeedDaemonReload") == "no"
         caddy.switch("green", "blue", "green", "blue", "green")
         ledger = witness.stop()
     verdict = judge(ledger, expect_versions=["v1", "v2"])
