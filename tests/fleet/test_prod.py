@@ -124,7 +124,8 @@ def test_a_load_balancer_that_is_killed_meanwhile_comes_back_with_what_is_live(s
 def test_a_controller_that_is_killed_while_it_switches_leaves_what_the_same_command_finishes(shop: Prod) -> None:
     """One load balancer may have been switched by then, and the other not: a worker lives on for a while."""
     version = shop.new_version()
-    given = {"release_version": version, "release_lock_ttl": 10}
+    # The lease of the run that dies lasts for as long as its migration might take.
+    given = {"release_version": version, "release_lock_ttl": 5, "database_lock_timeout": 5, "database_timeout": 15}
     switch = Occurrence("Switch", 1, "baton.release.lb_switch", hosts=(), seconds=0)
     with shop.unharmed("controller"):
         with Controller(shop, "release", given, at=switch, in_worker=True) as controller:
