@@ -277,11 +277,19 @@ def test_a_way_down_that_who_serves_or_who_comes_does_not_survive_is_refused(
     assert dump(app) == before
 
 
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Path]:
+    """A directory for what is temporary that others may enter: root's server runs as one of them."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield Path(name)
+
+
 def test_a_server_that_turns_out_not_to_be_needed_is_gone_and_is_not_made_again(
-    app: App, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app: App, run: Run, room: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is made while the tool is asked what is pending: that may be nothing, or what was rehearsed before."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     started: list[list[str]] = []
     popen = subprocess.Popen
 
@@ -297,9 +305,9 @@ def test_a_server_that_turns_out_not_to_be_needed_is_gone_and_is_not_made_again(
         return count
 
     assert "nothing to rehearse" in run(app, state="rehearsed")["msg"]
-    assert (servers(), list(tmp_path.glob("baton-rehearsal-*"))) == (1, [])
+    assert (servers(), list(room.glob("baton-rehearsal-*"))) == (1, [])
     app.add("0004", "0003", "notes", sql("CREATE TABLE notes (id int)"), down=sql("DROP TABLE notes"))
     assert not run(app, state="rehearsed")["rehearsal"]["cached"]
     assert servers() == 1
     assert run(app, state="rehearsed")["rehearsal"]["cached"]
-    assert (servers(), list(tmp_path.glob("baton-rehearsal-*"))) == (0, [])
+    assert (servers(), list(room.glob("baton-rehearsal-*"))) == (0, [])
