@@ -27,10 +27,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ansible import __version__
 from ansible import constants as C  # noqa: N812  # its usual name
 from ansible.plugins.callback import CallbackBase
-
-from tests.speed import in_process
 
 ON_CONTROLLER = {
     "assert",
@@ -60,7 +59,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         if kept := os.environ.get("BATON_TEST_MODULES"):
             Path(kept).mkdir(parents=True, exist_ok=True)
             Path(C.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(kept)
-        if os.environ.get("BATON_TEST_WARM"):
+        if os.environ.get("BATON_TEST_WARM") and __version__.startswith("2.19."):
+            from tests.speed import in_process  # noqa: PLC0415  # it needs the inside of this Ansible, and fits no other
+
             in_process.install()
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002  # as Ansible calls it
