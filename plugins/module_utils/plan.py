@@ -42,13 +42,13 @@ STEPS_OF_MODE = {
     "rollback": ("install", "undo"),
     "nothing": ("exclude", "sweep", "undo_first", SINGLETONS[0], "switch", SINGLETONS[1], "undo_last"),
 }
-RUNNING_ALREADY = ("hot", "resume", "rejoin")
-"""The modes in which the version runs everywhere, but on hosts that come back."""
 """``settle`` takes back a share of the clients that an interrupted run has left in the slot that is not live: nothing is installed or
 stopped there before. ``exclude`` has the balancers hold the hosts that are left out, ``readmit`` lets those in again that come back and
 have proven the version. ``share`` moves the clients in steps. Between the two steps of singletons none of them runs. What the
 version that a rollback comes to would not survive is undone first, what the version that serves until then needs is undone last. The
 four before the last one are those of ``migrate.yml``, which moves no traffic."""
+RUNNING_ALREADY = ("hot", "resume", "rejoin")
+"""The modes in which the version runs everywhere, but on hosts that come back."""
 
 
 @dataclass(frozen=True)

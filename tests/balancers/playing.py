@@ -12,11 +12,36 @@ from pathlib import Path
 
 from tests.e2e.environment import ROOT, warmly
 
-__all__ = ["CONNECTION", "play", "played"]
+__all__ = ["CONNECTION", "configure_and_ask", "play", "played"]
 
 CONNECTION = "severable"
 """The connection of their hosts: the local one, on which modules cost half as much."""
 SECONDS = 600
+CONFIGURE_AND_ASK = """\
+- name: Configure and ask
+  hosts: lb
+  gather_facts: false
+  roles:
+    - role: ROLE
+  post_tasks:
+    - name: Ask
+      baton.release.lb_switch:
+        state: gathered
+        driver: "{{ traffic_driver }}"
+        admin: "{{ traffic_admin }}"
+        app_name: "{{ app_name }}"
+        state_dir: "{{ release_state_dir }}"
+        preview: "{{ traffic_preview }}"
+      register: balancer
+    - name: Say
+      ansible.builtin.debug:
+        msg: "live is <{{ balancer.live }}>, asked at <{{ traffic_admin }}>, servers {{ balancer.pools.blue.servers | default([]) }}"
+"""
+
+
+def configure_and_ask(role: str) -> str:
+    """Return a playbook that configures a load balancer by a role, and asks it what is live with the same variables."""
+    return CONFIGURE_AND_ASK.replace("ROLE", f"baton.release.{role}")
 
 
 def played(

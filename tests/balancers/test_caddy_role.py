@@ -13,30 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.balancers.playing import CONNECTION, play
+from tests.balancers.playing import CONNECTION, configure_and_ask, play
 from tests.balancers.running_caddy import RunningCaddy
 
 ROOT = Path(__file__).resolve().parents[2]
-PLAY = """\
-- name: Configure and ask
-  hosts: lb
-  gather_facts: false
-  roles:
-    - role: baton.release.caddy
-  post_tasks:
-    - name: Ask
-      baton.release.lb_switch:
-        state: gathered
-        driver: "{{ traffic_driver }}"
-        admin: "{{ traffic_admin }}"
-        app_name: "{{ app_name }}"
-        state_dir: "{{ release_state_dir }}"
-        preview: "{{ traffic_preview }}"
-      register: balancer
-    - name: Say
-      ansible.builtin.debug:
-        msg: "live is <{{ balancer.live }}>, asked at <{{ traffic_admin }}>"
-"""
 
 
 class Site:
@@ -62,7 +42,7 @@ class Site:
         hosts = {"app1": {"app_address": "127.0.0.2"}, "app2": {"app_address": "127.0.0.3"}}
         inventory = {"all": {"vars": known, "children": {"app": {"hosts": hosts}, "lb": {"hosts": {"lb1": {}}}}}}
         (directory / "hosts.yml").write_text(yaml.safe_dump(json.loads(json.dumps(inventory))))
-        (directory / "play.yml").write_text(PLAY)
+        (directory / "play.yml").write_text(configure_and_ask("caddy"))
 
     def play(self, *arguments: str, code: int = 0, **variables: typing.Any) -> str:
         """Run the play and return what it says, in one line."""

@@ -10,28 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.balancers.playing import CONNECTION, play
-
-PLAY = """\
-- name: Configure and ask
-  hosts: lb
-  gather_facts: false
-  roles:
-    - role: baton.release.haproxy
-  post_tasks:
-    - name: Ask
-      baton.release.lb_switch:
-        state: gathered
-        driver: "{{ traffic_driver }}"
-        admin: "{{ traffic_admin }}"
-        app_name: "{{ app_name }}"
-        state_dir: "{{ release_state_dir }}"
-        preview: "{{ traffic_preview }}"
-      register: balancer
-    - name: Say
-      ansible.builtin.debug:
-        msg: "live is <{{ balancer.live }}>, asked at <{{ traffic_admin }}>"
-"""
+from tests.balancers.playing import CONNECTION, configure_and_ask, play
 
 
 def test_the_role_configures_and_never_touches_what_is_live(haproxy_command: str, tmp_path: Path) -> None:
@@ -53,7 +32,7 @@ def test_the_role_configures_and_never_touches_what_is_live(haproxy_command: str
     hosts = {"app1": {"app_address": "127.0.0.2"}, "app2": {"app_address": "127.0.0.3"}}
     inventory = {"all": {"vars": variables, "children": {"app": {"hosts": hosts}, "lb": {"hosts": {"lb1": {}}}}}}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(json.loads(json.dumps(inventory))))
-    (tmp_path / "play.yml").write_text(PLAY)
+    (tmp_path / "play.yml").write_text(configure_and_ask("haproxy"))
     assert "was not reloaded" in play(*site)
     assert "server app2_green_8002 127.0.0.3:8002 track shop_green/app2_8002" in config.read_text()
     assert (state / "haproxy.map").read_text() == "shop none\n"

@@ -13,30 +13,10 @@ from pathlib import Path
 
 import yaml
 
-from tests.balancers.playing import CONNECTION, play
+from tests.balancers.playing import CONNECTION, configure_and_ask, play
 from tests.balancers.running_nginx import RunningNginx
 
 ROOT = Path(__file__).resolve().parents[2]
-PLAY = """\
-- name: Configure and ask
-  hosts: lb
-  gather_facts: false
-  roles:
-    - role: baton.release.nginx
-  post_tasks:
-    - name: Ask
-      baton.release.lb_switch:
-        state: gathered
-        driver: "{{ traffic_driver }}"
-        admin: "{{ traffic_admin }}"
-        app_name: "{{ app_name }}"
-        state_dir: "{{ release_state_dir }}"
-        preview: "{{ traffic_preview }}"
-      register: balancer
-    - name: Say
-      ansible.builtin.debug:
-        msg: "live is <{{ balancer.live }}>, asked at <{{ traffic_admin }}>, servers {{ balancer.pools.blue.servers | default([]) }}"
-"""
 
 
 class Site:
@@ -71,7 +51,7 @@ class Site:
             "all": {"vars": self.variables, "children": {"app": {"hosts": hosts}, "lb": {"hosts": {"lb1": {}}}}}
         }
         (directory / "hosts.yml").write_text(yaml.safe_dump(json.loads(json.dumps(inventory))))
-        (directory / "play.yml").write_text(PLAY)
+        (directory / "play.yml").write_text(configure_and_ask("nginx"))
 
     def welcome(self, address: str) -> None:
         """Have the distribution's page on an address, as its default server."""

@@ -90,6 +90,7 @@ def test_a_template_on_the_command_line_is_not_evaluated(shop: Environment, tmp_
         ("release", ["--start-at-task", "Note that every step was done"], "without --start-at-task"),
         ("rollback", ["--tags", "nothing"], "--tags: found nothing"),
         ("rollback", ["--start-at-task", "Take the lock"], "without --start-at-task"),
+        ("release", ["--start-at-task", "Mark the release as proven on this host"], "Nothing was touched"),
         ("release", ["--start-at-task", "Report"], "Nothing was touched"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -100,11 +101,12 @@ def test_a_run_of_a_part_is_refused(shop: Environment, playbook: str, arguments:
     assert said in " ".join(played.output.split())
 
 
-def test_a_run_cannot_start_inside_of_a_role(shop: Environment) -> None:
+@pytest.mark.parametrize("task", ["See what the app hosts hold", "Take the lease"])
+def test_a_run_cannot_start_where_it_would_know_too_little(shop: Environment, task: str) -> None:
     """Ansible itself looks for the task in what is included statically only, says so, and runs nothing."""
     before = shop.snapshot()
-    played = shop.play("release", "--start-at-task", "Take the lease", release_version="v1.1.0")
-    assert 'No matching task "Take the lease" found' in played.output
+    played = shop.play("release", "--start-at-task", task, release_version="v1.1.0")
+    assert f'No matching task "{task}" found' in played.output
     assert played.tasks == []
     assert shop.snapshot() == before
 
