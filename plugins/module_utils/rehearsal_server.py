@@ -14,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 import typing
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from urllib.parse import quote
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import connect
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_place import throw_away_directory
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import SESSION
 
 if typing.TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _major(place: Path, needed: typing.Sequence[str]) -> int | None:
 
 @contextlib.contextmanager
 def throw_away_server(programs: Programs, account: Account | None) -> typing.Iterator[Server]:
-    """Run a server of its own, with its data in a temporary directory, as long as the body runs.
+    """Run a server of its own, with its data in a directory that is gone afterwards, as long as the body runs.
 
     Args:
         programs: its programs.
@@ -148,8 +148,7 @@ def throw_away_server(programs: Programs, account: Account | None) -> typing.Ite
     Raises:
         BatonError: it cannot be made or started.
     """
-    directory = Path(tempfile.mkdtemp(prefix="baton-rehearsal-"))
-    try:
+    with throw_away_directory() as directory:
         prefix, options = _as_whom(programs, account, directory)
         password = secrets.token_hex(16)
         (directory / "password").write_text(password, encoding="utf-8")
@@ -172,8 +171,6 @@ def throw_away_server(programs: Programs, account: Account | None) -> typing.Ite
                 _stop(process)
             if attempt == _ATTEMPTS - 1:
                 raise _failed("started", (directory / "log").read_text(encoding="utf-8", errors="replace"))
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _as_whom(programs: Programs, account: Account | None, directory: Path) -> tuple[list[str], dict[str, typing.Any]]:
@@ -276,7 +273,7 @@ def _failed(verb: str, text: str) -> BatonError:
     lines = [line for line in text.strip().splitlines() if line.strip()]
     return BatonError(
         found=f"a server for the rehearsal that could not be {verb}: {lines[-1] if lines else 'nothing was printed'}",
-        expected="a throw-away PostgreSQL server in the temporary directory of this host",
+        expected="a throw-away PostgreSQL server in the memory (/dev/shm) or the temporary directory of this host",
         fix="read output; make room there, or name other programs in rehearsal_bin",
         output=lines[-20:],
     )

@@ -271,6 +271,8 @@ options:
       - The shadow is a database on a throw-away PostgreSQL server on this host, or on a given one (O(rehearsal_url_variable)), with the
         schema of the database, the rows of the tool's own tables and no other rows. There the tool, as it is, goes up, down, and up again.
         The database itself is only read.
+      - A throw-away server keeps its data in memory (C(/dev/shm)) where a gigabyte is free there, or else, and where C(TMPDIR) is set, in
+        the temporary directory, where it may take a second more.
       - V(report) says in RV(rehearsal) what was found, and that there was no rehearsal when there could be none.
       - V(required) also refuses a change that is measured as contract, unless O(allow_contract=true), whatever its file says, one that is
         measured as review, unless O(allow_review=true), and migrations that cannot be rehearsed.

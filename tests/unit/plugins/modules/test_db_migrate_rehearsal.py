@@ -282,6 +282,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> typing.Iterator[Path]:
     """A directory for what is temporary that others may enter: root's server runs as one of them."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
+        monkeypatch.setenv("TMPDIR", name)
         monkeypatch.setattr(tempfile, "tempdir", name)
         yield Path(name)
 
