@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from tests.bench.storm_scene import Programs
+from tests.bench.storm_scene import Programs, may_hold
 from tests.bench.switch_figures import SWITCHES, Figure, How
 from tests.e2e.environment import ROOT
 
@@ -24,11 +24,13 @@ WORDS = """\
 - **sent again**: a kept connection was closed after the client had asked, and before a byte of the answer came. Then the client asks once
   again over a new connection, as browsers do for requests that may be repeated; a POST would be lost. A switch never does that, and it
   counts as a failure there. A reload of a load balancer that closes idle connections can: the two cross on the way.
-- Each time that Caddy loads a configuration, it drops requests, and no setting is known with which it does not. So its role has it load
-  none unless `caddy_reload` says so.
+- Each time that Caddy loads a configuration, it turns away who is just connecting, and no setting is known with which it does not. So its
+  role has nobody connect meanwhile, where it has set up the service and finds nftables: clients' hosts try again after a second. {caddy}
 - **stale**: began after a switch had ended, and was answered by the slot before.
 - **skew**: from the first answer of the new slot to the last one of the old one, which is what was in flight.
 - **before**: {quiet:g} s in which nothing was done."""
+HELD = "So it was done here."
+NOT_HELD = "That takes root and nft, and was not done here."
 HEAD = (
     "load balancer",
     "what",
@@ -67,7 +69,7 @@ def render(figures: Sequence[Figure], programs: Programs, how: How, *, command: 
             explanation,
             "\n".join(f"| {' | '.join(line)} |" for line in lines),
             *(["What is not as it has to be:", "\n".join(wrong)] if wrong else []),
-            WORDS.format(quiet=how.quiet) + "\n",
+            WORDS.format(quiet=how.quiet, caddy=HELD if may_hold() else NOT_HELD) + "\n",
         ]
     )
 

@@ -30,7 +30,7 @@ WORKERS = 6
 """Containers that are made at once; the engine gains nothing from more."""
 ATTEMPTS = 5
 AS_A_MACHINE = (
-    *("--cap-add", "SYS_ADMIN", "--cgroupns=private", "--stop-signal", "SIGRTMIN+3"),
+    *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cgroupns=private", "--stop-signal", "SIGRTMIN+3"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),  # noqa: S108 - a directory of the container's own
 )
 

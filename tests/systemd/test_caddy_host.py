@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +27,9 @@ PATIENCE_SECONDS = 20.0
 SYSTEMD_GIVES_UP_AFTER = 5
 """So many starts in a row, within ten seconds, where a unit does not say otherwise."""
 SQUAT = "import socket, time; s = socket.create_server(('', 80)); time.sleep(600)"
+RELOAD = "/usr/local/sbin/caddy-reload"
+HELD_SECONDS = 5
+"""For so long a load that was killed keeps clients out."""
 GROUPS = """\
 all:
   children:
@@ -64,7 +69,7 @@ class Balancer(Host):
     def bare(self) -> None:
         """Have it as it is after the packages are installed; other tests may have used this host."""
         self.sh("systemctl", "disable", "--quiet", "--now", "caddy", "haproxy", "nginx")
-        own = ("/etc/caddy", "/etc/systemd/system/caddy.service.d", "/var/log/caddy")
+        own = ("/etc/caddy", "/etc/systemd/system/caddy.service.d", "/var/log/caddy", RELOAD)
         self.sh("rm", "-rf", *own, "/var/lib/baton/shop", "/var/lib/closed")
         self.sh("systemctl", "daemon-reload")
 
@@ -90,6 +95,21 @@ class Balancer(Host):
     def caddy(self, what: str) -> str:
         """Return a property of Caddy's unit."""
         return self.sh("systemctl", "show", "--value", f"--property={what}", "caddy.service").strip()
+
+    def connected(self, act: Callable[[], object]) -> list[float]:
+        """Do something; return how long connecting took meanwhile, again and again (seconds)."""
+        waited = []
+        # Not at the published port, where the engine's proxy connects at once.
+        address = (self.fleet.hosts[self.name].address, 80)
+        with ThreadPoolExecutor(1) as beside:
+            acting = beside.submit(act)
+            while not acting.done():
+                began = time.monotonic()
+                socket.create_connection(address, timeout=PATIENCE_SECONDS).close()
+                waited.append(time.monotonic() - began)
+                time.sleep(0.02)
+            acting.result()
+        return waited
 
     def answer(self) -> str:
         """Return status and version of the first answer that a client gets."""
@@ -190,6 +210,41 @@ def test_switches_and_a_changed_configuration_lose_no_request(caddy: Balancer) -
     assert verdict.ok, verdict.reasons
     assert sum(one.flips for one in switches(ledger)) >= 5
     assert (caddy.caddy("MainPID"), caddy.answer()) == (pid, "200 v2")
+
+
+def test_while_a_configuration_is_loaded_nobody_connects_and_nobody_who_does_is_turned_away(caddy: Balancer) -> None:
+    with Witness(caddy.url, caddy.directory / "loads.jsonl", rate=60) as witness:
+        witness.wait_until_flowing()
+        assert "It is loaded now" in caddy.play(PROVISION, caddy_maintenance_page="<h1>Soon</h1>", caddy_reload=True)
+        # A client's host sends again after a second what was dropped meanwhile.
+        waited = caddy.connected(lambda: caddy.sh("systemctl", "reload", "caddy"))
+        ledger = witness.stop()
+    assert max(waited) > 0.9
+    # Connections that nobody asks over are closed, which browsers see before they ask again.
+    lost = [one for one in judge(ledger).failed_by_release if "closed-while-idle" not in (one.error or "")]
+    assert lost == []
+    assert "baton" not in caddy.sh("nft", "list", "tables")
+    assert "<h1>Soon</h1>" in caddy.sh("curl", "--silent", "http://127.0.0.1:2019/config/").encode().decode(
+        "unicode-escape"
+    )
+
+
+def test_a_load_that_is_killed_lets_clients_in_again(caddy: Balancer) -> None:
+    loading = f"{RELOAD} & sleep 0.2; kill -KILL $!; nft list set inet baton_caddy held"
+    assert "80 timeout 5s" in caddy.sh("sh", "-c", loading)
+    began = time.monotonic()
+    assert caddy.answer().startswith("200")
+    assert time.monotonic() - began < HELD_SECONDS + PATIENCE_SECONDS
+    assert "elements" not in caddy.sh("nft", "list", "set", "inet", "baton_caddy", "held")
+    caddy.sh(RELOAD)
+    assert "baton" not in caddy.sh("nft", "list", "tables")
+
+
+def test_without_nftables_a_configuration_is_loaded_all_the_same_and_that_is_said(caddy: Balancer) -> None:
+    said = caddy.sh(
+        "sh", "-c", f"mkdir /tmp/only && ln -s /usr/local/bin/caddy /tmp/only/ && PATH=/tmp/only /bin/sh {RELOAD} 2>&1"
+    )
+    assert "install it" in said
 
 
 def test_it_comes_back_with_what_is_live_after_a_kill_and_a_reboot(caddy: Balancer) -> None:
