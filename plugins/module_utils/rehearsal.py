@@ -22,11 +22,11 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.files import read_json, write_json
 from ansible_collections.baton.release.plugins.module_utils.migration_kinds import POSTGRESQL, kind_of
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_change import CONTRACT, EXPAND, REVIEW
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_findings import findings, sizes
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_given import given_room
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_kept import keep, kept, tree_digest
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_precheck_run import ask
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_report import report
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import room_of_its_own
@@ -48,13 +48,11 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import Programs, Serve, Server
     from ansible_collections.baton.release.plugins.module_utils.rehearsal_target import Target
 
-__all__ = ["likely_new", "not_made", "rehearse", "tree_digest"]
+__all__ = ["not_made", "rehearse"]
 
 Found = typing.Dict[str, typing.Any]  # noqa: UP006 - Python 3.9 evaluates it
-_FORMAT = "4"
+_FORMAT = "5"
 """Changes with what is kept, and with the rules."""
-_FILE = "rehearsal.json"
-_LEFT_OUT = frozenset({".git", "__pycache__"})
 
 
 def rehearse(
@@ -85,36 +83,35 @@ def rehearse(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     digest = _digest(how, way, target, schema, programs)
-    kept = read_json(how.state_dir / _FILE) or {}
     asked = [one.key for one in target.asked.statements]
     # In check mode nothing new is tried, and what is new is no reason to know nothing.
-    cached = kept.get("digest") == digest and (only_kept or set(asked) <= set(kept.get("asked", ())))
-    if cached:
-        found: Found = kept["found"]
+    before = kept(how, digest, None if only_kept else asked)
+    if before:
+        found: Found = before["found"]
     elif only_kept:
         return _not_made("check mode rehearses nothing, so this gate is still to come")
     else:
         found = _made(how, tool, way, target, schema=schema, serve=functools.partial(serve, programs, around.account))
         if how.keep:
-            write_json(
-                how.state_dir / _FILE,
-                {"digest": digest, "found": found, "asked": asked, "tree": tree_digest(how.project_dir)},
-            )
+            keep(how, digest, found, asked)
     answers = ask(around, found["prechecks"], timeout=how.precheck_timeout)
     told = {**found, "tables": sizes(found, target.tables), "prechecks": answers}
     return {
         **told,
         "made": True,
-        "cached": cached,
+        "cached": before is not None,
         "digest": digest,
-        "report": report(told),
+        "report": [*_when(before), *report(told)],
         "seconds": round(time.monotonic() - started, 3),
     }
 
 
-def likely_new(how: Rehearsal) -> bool:
-    """Return whether a rehearsal would be made, as far as that can be told without the database."""
-    return (read_json(how.state_dir / _FILE) or {}).get("tree") != tree_digest(how.project_dir)
+def _when(before: Found | None) -> list[str]:
+    if before is None:
+        return []
+    return [
+        f"rehearsed before, on {before.get('host', 'this host')}, at {before.get('at', 'an unknown time')}; the rows were asked now"
+    ]
 
 
 def _made(
@@ -194,29 +191,12 @@ def _digest(how: Rehearsal, way: Way, target: Target, schema: str, programs: Pro
         list(target.members),
         list(target.settings),
         list(how.statements_of),
-        sorted((name, rows.decode(errors="replace")) for name, rows in target.history.items()),
+        [one.revision for one in way.before.applied()],
+        sorted((name, rows.decode(errors="replace")) for name, rows in target.timeless.items()),
     ]
     digest.update(json.dumps(settled).encode())
     digest.update(tree_digest(how.project_dir).encode())
     return digest.hexdigest()
-
-
-def tree_digest(directory: Path) -> str:
-    """Return a digest of the files of a tree, with their names."""
-    digest = hashlib.sha256()
-    for path in sorted(directory.rglob("*")):
-        if path.is_file() and not _LEFT_OUT.intersection(path.parts):
-            digest.update(f"\0{path.relative_to(directory)}\0".encode())
-            digest.update(_content(path))
-    return digest.hexdigest()
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError:  # what this user cannot read is told by its size and time
-        state = path.stat()
-        return f"{state.st_size} {state.st_mtime_ns}".encode()
 
 
 def _refuse_unrehearsed(kind: str, way: Way) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible_collections.baton.release.plugins.module_utils._psycopg import connect
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migration_kinds import POSTGRESQL, kind_of
-from ansible_collections.baton.release.plugins.module_utils.rehearsal import likely_new
+from ansible_collections.baton.release.plugins.module_utils.rehearsal_kept import likely_new
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_room import SESSION
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_server import find_programs, throw_away_server
 

@@ -36,6 +36,8 @@ class Rehearsal:
     tables: tuple[str, ...] = ()
     """Further tables of the tool's own."""
     keep: bool = True
+    known: Path | None = None
+    """What a rehearsal elsewhere has found."""
     precheck_timeout: float = 5.0
     """Seconds that one question to the rows of the target may take."""
     server_variable: str = ""

@@ -78,6 +78,10 @@ _SEQUENCES = """
 SELECT s.oid::regclass::text FROM pg_class AS s JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid
  WHERE s.relkind = 'S' AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %s::regclass ORDER BY 1"""
 
+_TIMELESS = """
+SELECT quote_ident(attname) FROM pg_attribute
+ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND atttypid::regtype::text !~ '^timestamp' ORDER BY attnum"""
+
 
 class Role(typing.NamedTuple):
     """A role of the target, without its password."""
@@ -145,6 +149,8 @@ class Target:
     started: str
     """When its server was started: no two servers were in the same microsecond."""
     history: typing.Mapping[str, bytes]
+    timeless: typing.Mapping[str, bytes]
+    """The same rows without the columns that say when something was applied, which is another time in each database."""
     sequences: typing.Mapping[str, tuple[int, bool]]
     tables: typing.Mapping[str, Table]
     asked: Asked
@@ -174,6 +180,7 @@ def read_target(
             names = {*HISTORY, *more_history}
             history = [name for name, bare, kind, *_size in tables if kind != "m" and (bare in names or name in names)]
             rows = {name: _copied(session, name) for name in history}
+            timeless = {name: _copied(session, name, _timeless(session, name)) for name in history}
             sequences = {
                 sequence: _position(session, sequence)
                 for name in history
@@ -191,6 +198,7 @@ def read_target(
                 extensions=tuple(extensions),
                 started=str(started),
                 history=rows,
+                timeless=timeless,
                 sequences=sequences,
                 tables={name: Table(int(count), int(size)) for name, _bare, _kind, count, size in tables},
                 asked=read_asked(session, history, statements_of),
@@ -203,9 +211,14 @@ def read_target(
             ) from error
 
 
-def _copied(session: Connection, table: str) -> bytes:
-    with session.cursor() as cursor, cursor.copy(f"COPY {table} TO STDOUT".encode()) as copy:
+def _copied(session: Connection, table: str, columns: str = "") -> bytes:
+    with session.cursor() as cursor, cursor.copy(f"COPY {table}{columns} TO STDOUT".encode()) as copy:
         return b"".join(bytes(block) for block in copy)
+
+
+def _timeless(session: Connection, table: str) -> str:
+    names = session.execute(_TIMELESS.encode(), [table]).fetchall()
+    return f" ({', '.join(str(name) for (name,) in names)})"
 
 
 def _position(session: Connection, sequence: str) -> tuple[int, bool]:

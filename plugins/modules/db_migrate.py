@@ -305,6 +305,13 @@ options:
       - With O(rehearsal_url_variable) only C(pg_dump) is needed.
       - As root, the server runs as O(user), or as another user that can read the programs.
     type: path
+  rehearsal_known:
+    description:
+      - File with what a rehearsal elsewhere has found, C(rehearsal.json) of the O(state_dir) there; it may be missing.
+      - It counts like one that was made here, where the release tree, the schema, the tool's tables but for times, the roles and all else
+        that it depends on are the same. The rows are asked in any case.
+      - Whoever can write it decides what is refused, as with the release tree itself.
+    type: path
   rehearsal_tables:
     description:
       - Tables in which the tool keeps what it has applied, when they are not called as they usually are. With or without their schema.
@@ -608,7 +615,7 @@ rehearsal:
       description: Why not.
       type: str
     cached:
-      description: Whether it was made before.
+      description: Whether it was made before, or elsewhere.
       type: bool
     digest:
       description: Of all that the rehearsal depends on.
@@ -752,6 +759,7 @@ RULES = {
     "timeout": SOME_SECONDS,
     "ddl_lock_retries": RETRIES,
     "rehearsal_bin": FILE,
+    "rehearsal_known": FILE,
     "rehearsal_tables": VALUE,
     "rehearsal_url_variable": VARIABLE,
     "rehearsal_statements_of": VALUE,
@@ -770,6 +778,7 @@ def _gate(options: dict[str, Any], settings: ToolSettings, *, check_mode: bool) 
         programs=options["rehearsal_bin"],
         tables=tuple(options["rehearsal_tables"]),
         keep=not check_mode,
+        known=Path(options["rehearsal_known"]) if options["rehearsal_known"] else None,
         precheck_timeout=options["precheck_timeout"],
         server_variable=settings.rehearsal_url_variable,
         same_server=options["rehearsal_same_server"],
@@ -828,6 +837,7 @@ def main() -> None:
             "allow_review": {"type": "bool", "default": False},
             "rehearsal": {"type": "str", "choices": list(REHEARSALS), "default": "off"},
             "rehearsal_bin": {"type": "path"},
+            "rehearsal_known": {"type": "path"},
             "rehearsal_tables": {"type": "list", "elements": "str", "default": []},
             "rehearsal_url_variable": {"type": "str"},
             "rehearsal_same_server": {"type": "bool", "default": False},

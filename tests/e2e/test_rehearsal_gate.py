@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from tests.e2e.environment import Environment
-from tests.e2e.test_migrate import base, said, with_migration
+from tests.e2e.test_migrate import base, migrate, said, with_migration
 from tests.witness.checker import judge
 
 __all__ = ["base"]
 
 REQUIRED = {"database_rehearsal": "required"}
+SHARED = {"database_rehearsal_shared": True}
 REVIEW = """\
 from alembic import op
 
@@ -44,12 +45,16 @@ def test_a_change_that_somebody_should_look_at_is_refused_and_the_old_version_se
     assert (shop.runs()[-1]["outcome"], shop.runs()[-1]["applied"]) == ("abandoned", [])
 
 
-def test_an_addition_passes(shop: Environment, base: str) -> None:
+def test_an_addition_passes_and_was_rehearsed_once_for_all_who_have_the_build(shop: Environment, base: str) -> None:
     version = with_migration(shop, "0009")
+    migrate(shop, "test", migrate_version=version, **SHARED)
+    assert (shop.root / "artifacts" / f"shop-{version}.rehearsal.json").exists()
+    (shop.state("app1") / "rehearsal.json").unlink()
     with shop.witness("passes") as witness:
         witness.wait_until_flowing()
-        played = shop.must("release", release_version=version, **REQUIRED)
+        played = shop.must("release", release_version=version, **REQUIRED, **SHARED)
         ledger = witness.stop()
+    assert "rehearsed before, on " in said(played)
     assert "expand: table public.made_by_0009 was added (0009)" in said(played)
     verdict = judge(ledger)
     assert verdict.ok, verdict.reasons
