@@ -55,7 +55,7 @@ test: ## Run the tests: each part, also when one of them fails
 
 test-unit: $(VENV)/.test ## Run the tests of the parts
 	@echo "== Tests of the parts"
-	@$(BIN)/python -m pytest tests/unit tests/balancers -n 2 --dist worksteal -q --durations=15
+	@$(BIN)/python -m pytest tests/unit tests/balancers -n 3 --dist worksteal -q --durations=15
 
 # In one run, so that neither of the two cores waits for the other.
 test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many at once, and installed from the tarball
