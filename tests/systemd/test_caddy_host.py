@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import subprocess
 import sys
@@ -11,11 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.fleet.hosts import Fleet
+from tests.systemd.answers import first_answer
 from tests.systemd.conftest import PROVISION
 from tests.systemd.host import ROOT, Host
 from tests.witness.checker import judge, switches
@@ -93,15 +91,10 @@ class Balancer(Host):
 
     def answer(self) -> str:
         """Return status and version of the first answer that a client gets."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline:
-            connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=5)
-            with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-                connection.request("GET", "/")
-                answer = connection.getresponse()
-                return f"{answer.status} {answer.getheader('X-Version')}"
-            time.sleep(0.05)
-        raise AssertionError(f"nothing answers: {self.sh('journalctl', '-u', 'caddy', '-n', '20', '-o', 'cat')}")
+        try:
+            return first_answer(self.url)
+        except AssertionError as error:
+            raise AssertionError(self.sh("journalctl", "-u", "caddy", "-n", "20", "-o", "cat")) from error
 
 
 @pytest.fixture(scope="module")
