@@ -208,9 +208,11 @@ def _refuse_unrehearsed(kind: str, way: Way) -> None:
     if kind == POSTGRESQL:
         return
     mend = (
-        "mark each migration as expand or contract, try it on a copy of the database, and use rehearsal: report or off"
+        "mark each migration as expand or contract, try it on a copy of the database, and apply it with rehearsal: report or off"
+        " (in the inventory database_rehearsal: report)"
         if way.up
-        else "undo it by itself (migrate_action=rollback of migrate.yml), when no version in use needs it, after a look at what is lost"
+        else "undo it before by itself, after a look at what is lost (migrate.yml -e migrate_action=rollback -e migrate_revision=...);"
+        " what the version that serves was made for only if that one survives it, with -e database_allow_contract=true as well"
     )
     raise BatonError(
         found=f"a database of {kind}, in which migrations are not rehearsed",

@@ -96,7 +96,8 @@ def test_a_configuration_that_would_not_work_as_a_whole_is_not_put_in_place(ngin
     site.config.write_text("# before\n")
     assert "unknown directive" in site.play("-e", "nginx_keepalive_min_timeout='5s; nonsense'", code=2)
     assert site.config.read_text() == "# before\n"
-    assert "Expected: at most 256 hosts" in site.play("-e", "nginx_state_dir='/var/lib/my shop'", code=2)
+    for wrong in ("nginx_state_dir='/var/lib/my shop'", "nginx_service=../nginx"):
+        assert "Expected: at most 256 hosts" in site.play("-e", wrong, code=2)
     assert not list(tmp_path.glob("tmp.*"))
 
 

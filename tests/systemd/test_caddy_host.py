@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import socket
 import subprocess
@@ -13,11 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.fleet.hosts import Fleet
+from tests.systemd.answers import first_answer
 from tests.systemd.conftest import PROVISION
 from tests.systemd.host import ROOT, Host
 from tests.witness.checker import judge, switches
@@ -113,15 +111,10 @@ class Balancer(Host):
 
     def answer(self) -> str:
         """Return status and version of the first answer that a client gets."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline:
-            connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=5)
-            with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-                connection.request("GET", "/")
-                answer = connection.getresponse()
-                return f"{answer.status} {answer.getheader('X-Version')}"
-            time.sleep(0.05)
-        raise AssertionError(f"nothing answers: {self.sh('journalctl', '-u', 'caddy', '-n', '20', '-o', 'cat')}")
+        try:
+            return first_answer(self.url)
+        except AssertionError as error:
+            raise AssertionError(self.sh("journalctl", "-u", "caddy", "-n", "20", "-o", "cat")) from error
 
 
 @pytest.fixture(scope="module")
