@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
+
+from tests.containers.host import PATIENCE_SECONDS
 
 __all__ = ["INSIDE", "Diary"]
 
@@ -17,7 +20,7 @@ def say(what):
     with open("/diary/entries", "a") as diary:
         diary.write(json.dumps(own) + "\\n")
 def end(*_):
-    time.sleep(0.5)
+    time.sleep(0.3)
     say("end")
     os._exit(0)
 if not sys.argv[1:]:
@@ -58,6 +61,13 @@ class Diary:
                 assert [one["HOSTNAME"]] == [before["HOSTNAME"] for before in there]
                 there.clear()
         return [(one["BATON_VERSION"], one["BATON_SLOT"]) for one in there]
+
+    def until(self, version: str, slot: str) -> None:
+        """Wait until the one of this version and slot has begun: only then does it end in good order."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.there() != [(version, slot)]:
+            assert time.monotonic() < deadline, self.entries()
+            time.sleep(0.05)
 
     def versions(self) -> list[str]:
         """Return the versions whose workers have begun, one after the other."""

@@ -60,7 +60,7 @@ def test_the_proven_slot_comes_back_after_a_reboot_with_its_singleton_and_the_ot
     image.build("shop:v2", "shop:v1")
     # One that does not end with exit code 0 when the host goes down.
     host.serve("green", "v2", environment={"MOOD": "stubborn"}, stop_timeout=1)
-    host.slot("singletons_started", "blue", "v1", singletons=MAILER, singletons_stay=0.5)
+    host.slot("singletons_started", "blue", "v1", singletons=MAILER, singletons_stay=0.3)
     first = worker(host)[1]
     engine.reboot()
     host.until("running", "blue")

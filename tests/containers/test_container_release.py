@@ -127,7 +127,7 @@ def test_a_release_and_the_way_back_lose_no_request_and_have_one_of_each(shop: S
     with shop.witness("docker", paths=("/", "/health")) as witness:
         witness.wait_until_flowing()
         # One that does not stay up: the traffic comes back, and then the one that ran before.
-        crashes = {"slot_singletons": {"mailer": shop.diary.worker(crashes=True)}}
+        crashes = {"slot_singletons": {"mailer": shop.diary.worker(crashes=True)}, "slot_singletons_stay": 20}
         failed = shop.release("v2", "--inventory", str(shop.inventory), "--inventory", str(shop.overlay), **crashes)
         assert "no queue, and no way with ********" in failed.output
         assert (failed.code != 0, shop.live(), shop.diary.there()) == (True, before, [("v1", before)])

@@ -51,12 +51,15 @@ class Working(Host):
     def slot(self, state: str, slot: str = "blue", version: str = "v1", **more: Any) -> dict[str, Any]:
         """Run app_slot; as in a release, those of singletons are not told of images."""
         described = {"docker_image": "", "docker_compose": "" if "singletons" in state else "compose.yml"}
-        return super().slot(state, slot, version, **{**described, "singletons_stay": 0.5, **more})
+        return super().slot(state, slot, version, **{**described, "singletons_stay": 0.3, **more})
 
     def start(self, slot: str = "blue", version: str = "v1", **more: Any) -> bool:
-        """Have a worker run from a slot; say whether that was to be done."""
+        """Have a worker run from a slot, and wait until it does; say whether that was to be done."""
         more = {"singletons": {"mailer": self.diary.worker()}, **more}
-        return bool(self.slot("singletons_started", slot, version, **more)["changed"])
+        changed = bool(self.slot("singletons_started", slot, version, **more)["changed"])
+        if not more.get("check_mode"):
+            self.diary.until(version, slot)
+        return changed
 
     def alone(self) -> list[tuple[str, str]]:
         """Return slot and state of each worker that app_slot knows of."""
@@ -126,8 +129,8 @@ def test_one_that_crashes_is_said_and_one_that_ends_by_itself_comes_back(working
     working.slot("present")
     working.secret('SECRET="c4n4ry"\n')
     working.serve()
-    with pytest.raises(BatonError, match=r"mailer of v1 stays up for 3 s") as refusal:
-        working.start(singletons={"mailer": working.diary.worker(crashes=True)}, singletons_stay=3)
+    with pytest.raises(BatonError, match=r"mailer of v1 stays up for 20 s") as refusal:
+        working.start(singletons={"mailer": working.diary.worker(crashes=True)}, singletons_stay=20)
     assert "no queue, and no way with ********" in str(refusal.value)
     assert f"docker logs {working.name()}-mailer" in str(refusal.value)
     assert "c4n4ry" not in str(refusal.value)
