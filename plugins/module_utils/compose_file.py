@@ -113,7 +113,7 @@ def _service(place: Place, loaded: object) -> tuple[str, typing.Mapping[str, obj
     services = loaded.get("services")
     if not isinstance(services, dict) or len(services) != 1:
         count = len(services) if isinstance(services, dict) else 0
-        fix = "leave the app in it alone: databases and the like are not released with it"
+        fix = "leave the app in it alone: databases and the like are not released with it, and workers are slot_singletons"
         raise place.at("services").refused(f"{count} services", "one, because a slot is one container", fix)
     ((name, service),) = services.items()
     if not isinstance(service, dict):

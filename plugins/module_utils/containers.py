@@ -33,7 +33,7 @@ class Container:
     address: str
     """The address of the host at which its port is published."""
     port: int
-    """The port of the host."""
+    """The port of the host; 0 where nothing is published."""
     target: int
     """The port inside, which the app is told as PORT."""
     stop_seconds: int

@@ -2,8 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """The runtime driver for docker: for each slot one container, ``<app>-<slot>``, of an image or of a Compose file of the release.
 
+A singleton is a container ``<app>-<slot>-<name>``, described as that of its slot is, but for its command.
+
 docker knows no policy that starts a container again after a crash and leaves it alone after a reboot. So only the slot that was kept has
-one; any other container that ends stays so. A container that has ended is left where it is, with its log, until the slot needs its name.
+one, and a singleton from its start on, as it is to come back after both; any other container that ends stays so. That of a slot is left
+where it is then, with its log, until the slot needs its name. That of a singleton is removed when it was stopped, so that nobody starts
+it by hand beside the one that runs by then.
 (docker 20.10 and newer, https://docs.docker.com/reference/api/engine/)
 """
 
@@ -30,6 +34,7 @@ from ansible_collections.baton.release.plugins.module_utils.runtime_systemd impo
 __all__ = ["Docker", "state_of"]
 
 LABEL = "baton.release"
+SINGLETON = f"{LABEL}.singleton"
 LOG_LINES = 15
 STEADY_SECONDS = 10
 """docker itself counts a restart as gone well after so long."""
@@ -64,28 +69,30 @@ class Docker:
         return f"{app_name}-{slot}"
 
     def singleton(self, app_name: str, slot: str, name: str) -> str:
-        """Return what a container of a singleton would be called; there is none yet, see ``refuse_unfit``."""
+        """Return the name of the container of a singleton; names of singletons do not end as that of another app's slot does."""
         return f"{app_name}-{slot}-{name}"
 
-    def refuse_unfit(self, unit: str, command: Path) -> None:
-        """Refuse every singleton.
+    def refuse_unfit(self, unit: str, command: Path, *, beside: Path) -> None:
+        """Refuse a singleton whose slot was not prepared as a container, or by whose name there is one of somebody else.
 
         Raises:
-            BatonError: always.
+            BatonError: with the reason.
         """
         del command
-        raise BatonError(
-            found=f"the singleton {unit}, for runtime docker",
-            expected="none, because containers that must exist once are not supported yet",
-            fix="remove slot_singletons, or use app_runtime systemd or supervisor; nothing was touched",
-        )
+        self._ours(unit)
+        self._prepared(beside)
 
     def describe(self, launch: Launch, *, check_mode: bool) -> str:
         """Have the image of ``launch`` on this host, and return the description of its container, without anything secret.
 
+        That of a singleton follows from that of its slot alone, whatever the options say by now.
+
         Raises:
-            BatonError: there is no image or too many, the Compose file cannot be used, or the address is not one of this host.
+            BatonError: there is no image or too many, the Compose file cannot be used, or the address is not one of this host; or the
+                slot of a singleton was not prepared.
         """
+        if launch.singleton:
+            return _beside(self._prepared(launch.directory), launch).text()
         if bool(self.image) == bool(self.compose):
             raise BatonError(
                 found=f"{'both an image and a Compose file' if self.image else 'neither an image nor a Compose file'} for runtime docker",
@@ -117,14 +124,20 @@ class Docker:
         return state_of(self._ours(unit), time.time())
 
     def start(self, unit: str, *, command: Path, directory: Path, log: Path, stop_seconds: int) -> None:
-        """Start ``unit`` from scratch, as the file ``command`` describes it, with the environment files beside that.
+        """Start ``unit`` from scratch, as the file ``command`` describes it, with the environment files of its slot.
 
         Raises:
             BatonError: the image is gone, or the engine refuses.
         """
         del directory, log, stop_seconds
         wanted = from_text(read_text(command) or "{}")
-        environment = {**wanted.environment, **_environment(command.parent), "PORT": str(wanted.target)}
+        once = wanted.labels.get(SINGLETON, "")
+        environment = {
+            **wanted.environment,
+            **_environment(command.parent / "slot" if once else command.parent),
+            "PORT": str(wanted.target),
+            **({"BATON_SINGLETON": once} if once else {}),
+        }
         self.stop(unit)
         self.discard(unit, check_mode=False)
         host, config = _options(wanted)
@@ -155,10 +168,11 @@ class Docker:
     def keep(self, unit: str, *, check_mode: bool) -> bool:
         """Have the engine start ``unit`` again, after a crash and when it starts itself; say whether that is new.
 
-        From now on that holds for a crash before, too: what has ended by itself is started.
+        From now on that holds for a crash before, too: what has ended by itself is started. A singleton has it from its start on, and
+        what is left of another one is none to be started.
         """
         seen = self._ours(unit)
-        if seen is None:
+        if seen is None or SINGLETON in seen["Config"]["Labels"]:
             return False
         wanted = seen["Config"]["Labels"].get(f"{LABEL}.restart", "unless-stopped")
         new = bool(_policy(seen) != wanted)
@@ -213,17 +227,33 @@ class Docker:
             security_opt=("no-new-privileges:true",),
         )
 
-    def _ours(self, unit: str) -> Seen | None:
-        """Return what the engine knows of the container of a slot, None where there is none.
+    def _prepared(self, directory: Path) -> Container:
+        """Return the container of the slot in ``directory``, as it was prepared.
 
         Raises:
-            BatonError: there is one by that name which is not of this app, slot and directory.
+            BatonError: it was not, or for another runtime.
+        """
+        text = read_text(directory / self.program)
+        if text is None:
+            raise BatonError(
+                found=f"no {self.program} in {directory}",
+                expected="a slot that was prepared for runtime docker, as whose container its singletons run",
+                fix="release the version that is live again, into the other slot; nothing was touched",
+            )
+        return from_text(text)
+
+    def _ours(self, unit: str) -> Seen | None:
+        """Return what the engine knows of the container of a slot or of a singleton, None where there is none.
+
+        Raises:
+            BatonError: there is one by that name which is not of this app, slot, singleton and directory.
         """
         seen = self.engine.container(unit)
         if seen is None:
             return None
         labels = seen["Config"].get("Labels") or {}
-        if f"{labels.get(f'{LABEL}.app')}-{labels.get(f'{LABEL}.slot')}" == unit and labels.get(LABEL) == self.root:
+        names = [labels.get(f"{LABEL}.app"), labels.get(f"{LABEL}.slot"), *filter(None, [labels.get(SINGLETON)])]
+        if "-".join(map(str, names)) == unit and labels.get(LABEL) == self.root:
             return seen
         whose = f"that of the app under {labels[LABEL]}" if labels.get(LABEL) else "not made by app_slot"
         raise BatonError(
@@ -290,6 +320,18 @@ def _environment(directory: Path) -> dict[str, str]:
     return found
 
 
+def _beside(slot: Container, launch: Launch) -> Container:
+    """Return the container of a singleton beside that of its slot: nobody connects to it, so that nothing is published."""
+    return replace(
+        slot,
+        address="",
+        port=0,
+        command=launch.command,
+        stop_seconds=launch.stop_seconds,
+        labels={**slot.labels, SINGLETON: launch.singleton},
+    )
+
+
 def _options(wanted: Container) -> tuple[dict[str, typing.Any], dict[str, typing.Any]]:
     """Return the options of the engine's library for the container: of its host, and its own."""
     # As mounts: what is missing on the host is refused, where binds would have the engine make it.
@@ -301,10 +343,10 @@ def _options(wanted: Container) -> tuple[dict[str, typing.Any], dict[str, typing
         "init": wanted.init or None,
         "mem_limit": wanted.memory or None,
         "mounts": mounts or None,
-        "port_bindings": {wanted.target: (wanted.address, wanted.port)},
+        "port_bindings": {wanted.target: (wanted.address, wanted.port)} if wanted.port else None,
         "read_only": wanted.read_only,
-        # Until it is kept: see above.
-        "restart_policy": {"Name": "no"},
+        # A slot's until it is kept: see above.
+        "restart_policy": {"Name": wanted.restart if SINGLETON in wanted.labels else "no"},
         "security_opt": list(wanted.security_opt) or None,
         "tmpfs": list(wanted.tmpfs) or None,
     }
@@ -312,7 +354,7 @@ def _options(wanted: Container) -> tuple[dict[str, typing.Any], dict[str, typing
         "command": list(wanted.command) or None,
         "entrypoint": list(wanted.entrypoint) or None,
         "labels": dict(wanted.labels),
-        "ports": [wanted.target],
+        "ports": [wanted.target] if wanted.port else None,
         "stop_timeout": wanted.stop_seconds,
         "user": wanted.user or None,
         "working_dir": wanted.working_dir or None,

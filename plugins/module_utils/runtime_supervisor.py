@@ -98,7 +98,7 @@ class Supervisor:
         """Return the name of the program of a singleton."""
         return f"{app_name}-{slot}-{name}"
 
-    def refuse_unfit(self, name: str, command: Path) -> None:
+    def refuse_unfit(self, name: str, command: Path, *, beside: Path) -> None:
         """Refuse nothing: whatever supervisord starts is described by a file that is written then."""
 
     def state(self, name: str) -> dict[str, typing.Any]:

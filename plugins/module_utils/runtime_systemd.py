@@ -78,12 +78,13 @@ class Systemd:
         """Return the name of the instance of the template unit of the app's singletons."""
         return f"{app_name}-singleton@{slot}-{name}.service"
 
-    def refuse_unfit(self, unit: str, command: Path) -> None:
+    def refuse_unfit(self, unit: str, command: Path, *, beside: Path) -> None:
         """Refuse a unit that is not there, or runs something else than ``command``.
 
         Raises:
             BatonError: provision.yml has not made the host ready for it.
         """
+        del beside
         self._refuse_unfit(unit, self._show(unit), command)
 
     def state(self, unit: str) -> dict[str, typing.Any]:

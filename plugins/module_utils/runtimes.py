@@ -38,8 +38,13 @@ class Runtime(typing.Protocol):
     def singleton(self, app_name: str, slot: str, name: str) -> str:
         """Return what the program of a singleton of a slot is called."""
 
-    def refuse_unfit(self, unit: str, command: Path) -> None:
+    def refuse_unfit(self, unit: str, command: Path, *, beside: Path) -> None:
         """Refuse, before anything is stopped for it, to run ``command`` as the singleton ``unit`` where this host cannot.
+
+        Args:
+            unit: the program.
+            command: the program's file, which need not be there yet.
+            beside: the directory of its slot.
 
         Raises:
             BatonError: with the reason.

@@ -33,9 +33,6 @@ def complaints_of_singletons(groups: Groups, values: Values) -> typing.Iterator[
             expected = "a host that release_excluded_hosts does not name"
             fix = "name another host, or none for the first one that takes part; be sure that the old one is off"
             yield Complaint(f"{NAME}.{name}.host", f"{host:.80}", expected, fix)
-    if values.get("app_runtime") == "docker":
-        expected = "none, for app_runtime docker, because containers that must exist once are not supported yet"
-        yield Complaint(NAME, ", ".join(singletons)[:80], expected, f"remove {NAME}")
     yield from _patience(singletons, values)
 
 

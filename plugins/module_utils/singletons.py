@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """The singletons of an app on one host: processes of a slot's release, beside the app, of which at most one may run anywhere.
 
-``<app_root>/singletons/<slot>-<name>/`` is there as long as one may run: with ``run``, with ``singleton.json``, which says what it was
-given, and with ``slot``, a link to its slot, for the environment. ``slots/<slot>/singletons.json`` says which ones have last stayed up
-from that slot, so that a slot to which traffic goes back comes back as it was.
+``<app_root>/singletons/<slot>-<name>/`` is there as long as one may run: with the program's file (``run`` or ``container.json``), with
+``singleton.json``, which says what it was given, and with ``slot``, a link to its slot, for the environment.
+``slots/<slot>/singletons.json`` says which ones have last stayed up from that slot, so that a slot to which traffic goes back comes back
+as it was.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class Singletons:
             BatonError: what is wanted could not be started here afterwards. Nothing was stopped then.
         """
         for name in wanted if not check_mode else ():
-            self.runtime.refuse_unfit(self._unit(slot, name), self._place(slot, name) / "run")
+            beside = self.root / "slots" / slot
+            self.runtime.refuse_unfit(self._unit(slot, name), self._program(slot, name), beside=beside)
         known = self.remembered(slot) or {}
         digests = {name: given.digest for name, one in wanted.items() if (given := one or known.get(name))}
         kept = {one["name"] for one in self.observe() if _runs_so(one, slot, digests)}
@@ -94,7 +96,7 @@ class Singletons:
         """Have those of ``wanted`` run, and no other one; say whether anything had to be done.
 
         Args:
-            launch: how the app itself runs in the slot; the command is each singleton's own.
+            launch: how the app itself runs in the slot; the command and the time to end are each singleton's own.
             wanted: what each is given; None for what it was given before.
             stay_seconds: how long each has to run without an end.
             check_mode: start nothing.
@@ -112,7 +114,8 @@ class Singletons:
             # Until they have stayed up, what is known of a name is what stayed up before.
             self._remember(slot, {**given, **(known or {})})
             for name, one in missing.items():
-                self._start(replace(launch, command=one.command, singleton=name), one)
+                own = replace(launch, command=one.command, stop_seconds=one.stop_seconds, singleton=name)
+                self._start(own, one)
             if missing:
                 self._await_steady(launch, missing, stay_seconds)
             self._remember(slot, given)
@@ -123,17 +126,18 @@ class Singletons:
         own = {"name": launch.singleton, "slot": launch.slot, "version": launch.version}
         # First: what may run from now on is found again.
         write_json(place / "singleton.json", {**own, **given.as_json()}, mode=0o600)
-        write_atomically(place / "run", self.runtime.describe(launch, check_mode=False), mode=0o700)
+        program, text = self._program(launch.slot, launch.singleton), self.runtime.describe(launch, check_mode=False)
+        write_atomically(program, text, mode=0o700 if text.startswith("#!") else 0o600)
         if not (place / "slot").is_symlink():
             (place / "slot").symlink_to(Path("..", "..", "slots", launch.slot))
         if self.runtime.read_by_others:
-            for path in (place.parent, place, place / "run"):
+            for path in (place.parent, place, program):
                 path.chmod(0o755)
         # In this order: cut off in between, it is started when the host starts, as it would have been.
         self.runtime.keep(unit, check_mode=False)
         self.runtime.start(
             unit,
-            command=place / "run",
+            command=program,
             directory=launch.release,
             log=self._log(launch.slot, launch.singleton),
             stop_seconds=given.stop_seconds,
@@ -195,6 +199,9 @@ class Singletons:
 
     def _place(self, slot: str, name: str) -> Path:
         return self.root / "singletons" / f"{slot}-{name}"
+
+    def _program(self, slot: str, name: str) -> Path:
+        return self._place(slot, name) / self.runtime.program
 
     def _unit(self, slot: str, name: str) -> str:
         return self.runtime.singleton(self.app_name, slot, name)

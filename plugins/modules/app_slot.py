@@ -117,7 +117,10 @@ options:
       - V(command) is what runs it, word by word, in the directory of the slot's release, with the environment of the slot and its own name
         in E(BATON_SINGLETON). V(stop_seconds), by default 30, is how long it may take to end after SIGTERM. V(host) is for the plan alone.
       - One that is given nothing, V({}), is given what it had when it last stayed up from the slot.
-      - Not supported with O(runtime=docker).
+      - With O(runtime=docker) each runs in a container of its own, C(<app>-<slot>-<name>), which is described as that of the slot is, and
+        gets the same environment. V(command) takes the place of that of the image or of O(docker_compose), not of an C(entrypoint), and
+        V(stop_seconds) that of C(stop_grace_period). It runs in the C(working_dir), and no port is published. The engine starts it again,
+        however it ended, until it is stopped; then its container is removed, with its log.
     type: dict
     default: {}
   singletons_stay:

@@ -97,8 +97,8 @@ class Host:
 
     def leave(self) -> None:
         """Have no container left, whatever a test has made of them."""
-        for slot in ("blue", "green"):
-            attempt("rm", "--force", "--volumes", self.name(slot))
+        for one in docker("ps", "--all", "--quiet", "--filter", f"name={self.app}-").split():
+            attempt("rm", "--force", "--volumes", one)
 
     def save(self, version: str) -> bytes:
         """Return the archive of a version's image."""

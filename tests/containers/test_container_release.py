@@ -1,4 +1,4 @@
-"""A release and the way back, with the playbooks, where the slots of an app host are containers."""
+"""A release and the way back, with the playbooks, where the slots of an app host are containers, and a singleton beside them is one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.containers.diary import INSIDE, Diary
 from tests.e2e.environment import ROOT, Environment, Played
-from tests.fleet.docker import attempt, inspect
+from tests.fleet.docker import attempt, docker, inspect
 from tests.witness.checker import judge
 
 COMPOSE = """\
@@ -26,6 +27,7 @@ services:
     ports: ["${{PORT}}:8000"]
     read_only: true
     cap_drop: [ALL]
+    volumes: ["{diary}:{inside}"]
 """
 SETTINGS: dict[str, Any] = {
     "app_runtime": "docker",
@@ -34,7 +36,8 @@ SETTINGS: dict[str, Any] = {
     "app_docker_compose": "docker-compose.{slot}.yml",
     "database_migrate": False,
     "secrets_store": "env",
-    "secrets_items": {"TOKEN": "BATON_TEST_TOKEN"},
+    "secrets_items": {"SECRET": "BATON_TEST_TOKEN"},
+    "slot_singletons_stay": 1,
     "watch_probe_paths": ["/"],
 }
 
@@ -57,6 +60,7 @@ class Shop(Environment):
         # Read last, so that it wins over those it was copied with.
         more = self.inventory / "group_vars" / "all" / "zz_docker.yml"
         more.write_text(yaml.safe_dump({**SETTINGS, "app_name": self.app}))
+        self.diary = Diary(root / "diary")
         (root / "artifacts").mkdir()
         for version in ("v1", "v2"):
             self._build(version, images)
@@ -65,7 +69,7 @@ class Shop(Environment):
         artifact = self.root / "artifacts" / f"{self.app}-{version}.tar.gz"
         with tarfile.open(artifact, "w:gz") as tar:
             for slot in ("blue", "green"):
-                text = COMPOSE.format(images=images).encode()
+                text = COMPOSE.format(images=images, diary=self.diary.directory, inside=INSIDE).encode()
                 info = tarfile.TarInfo(f"docker-compose.{slot}.yml")
                 info.size = len(text)
                 tar.addfile(info, io.BytesIO(text))
@@ -86,6 +90,11 @@ class Shop(Environment):
         """Return what docker says of the container of a slot."""
         return inspect("container", f"{self.app}-{slot}") or {}
 
+    def names(self) -> list[str]:
+        """Return the names of the containers that run, without that of the app."""
+        said = docker("ps", "--filter", f"name={self.app}-", "--format", "{{.Names}}")
+        return sorted(one[len(self.app) + 1 :] for one in said.split())
+
 
 @pytest.fixture
 def shop(tmp_path: Path, images: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
@@ -96,34 +105,45 @@ def shop(tmp_path: Path, images: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
     try:
         yield one
     finally:
-        for slot in ("blue", "green"):
-            attempt("rm", "--force", f"{one.app}-{slot}")
+        for left in docker("ps", "--all", "--quiet", "--filter", f"name={one.app}-").split():
+            attempt("rm", "--force", left)
         one.run("embedded_down")
 
 
-def test_a_release_and_the_way_back_lose_no_request(shop: Shop) -> None:
+def test_a_release_and_the_way_back_lose_no_request_and_have_one_of_each(shop: Shop) -> None:
+    mailer = shop.diary.worker(stop_seconds=10)
+    settings = {"slot_singletons": {"mailer": mailer}}
     provisioned = shop.run("provision", "--limit", "localhost,app1", ansible_become_method="su")
     assert provisioned.ran("See that the engine answers, and that no container of somebody else is in the way") == [
         "app1"
     ]
     assert provisioned.ran("Write the unit of the slots") == []
-    first = shop.run("release", release_version="v1")
+    first = shop.run("release", release_version="v1", **settings)
     before = shop.live()
     container = shop.container(before)
     assert container["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
-    assert "TOKEN=s3cret-t0ken" in container["Config"]["Env"]
+    assert "SECRET=s3cret-t0ken" in container["Config"]["Env"]
+    assert shop.diary.there() == [("v1", before)]
     with shop.witness("docker", paths=("/", "/health")) as witness:
         witness.wait_until_flowing()
-        played = shop.run("release", release_version="v2")
+        # One that does not stay up: the traffic comes back, and then the one that ran before.
+        crashes = {"slot_singletons": {"mailer": shop.diary.worker(crashes=True)}, "slot_singletons_stay": 20}
+        failed = shop.release("v2", "--inventory", str(shop.inventory), "--inventory", str(shop.overlay), **crashes)
+        assert "no queue, and no way with ********" in failed.output
+        assert (failed.code != 0, shop.live(), shop.diary.there()) == (True, before, [("v1", before)])
+        played = shop.run("release", release_version="v2", **settings)
         after = shop.live()
         assert (shop.served()["version"], after != before) == ("v2", True)
         policies = [shop.container(slot)["HostConfig"]["RestartPolicy"]["Name"] for slot in (before, after)]
         assert policies == ["no", "unless-stopped"]
-        back = shop.run("rollback")
+        assert (shop.diary.there(), shop.names()) == ([("v2", after)], sorted([before, after, f"{after}-mailer"]))
+        back = shop.run("rollback", **settings)
         ledger = witness.stop()
     # The way back was hot: the same container went on.
     assert (shop.live(), shop.served()["version"], shop.container(before)["Id"]) == (before, "v1", container["Id"])
-    assert "s3cret" not in first.output + played.output + back.output
+    assert (shop.diary.there(), shop.diary.versions()) == ([("v1", before)], ["v1", "v2", "v1", "v2", "v1"])
+    assert shop.names() == sorted([before, after, f"{before}-mailer"])
+    assert "s3cret" not in first.output + failed.output + played.output + back.output
     verdict = judge(ledger)
     assert verdict.ok, verdict.reasons
     assert {"v1", "v2"} <= {*verdict.versions}

@@ -70,8 +70,8 @@ class Still:
     def singleton(self, app_name: str, slot: str, name: str) -> str:
         return f"{app_name}-{slot}-{name}"
 
-    def refuse_unfit(self, unit: str, command: Path) -> None:
-        del unit, command
+    def refuse_unfit(self, unit: str, command: Path, *, beside: Path) -> None:
+        del unit, command, beside
 
     def state(self, unit: str) -> dict[str, Any]:
         del unit

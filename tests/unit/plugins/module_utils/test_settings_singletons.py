@@ -44,7 +44,6 @@ def test_what_cannot_run_is_said(given: Any, path: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("more", "path", "said"),
     [
-        pytest.param({"app_runtime": "docker", "app_command": ["x"]}, NAME, "app_runtime docker", id="containers"),
         pytest.param({"release_lock_ttl": 30}, NAME, "raise release_lock_ttl", id="an end that outlasts the lease"),
         pytest.param(
             {"slot_singletons_stay": 400, "release_lock_ttl": 300}, NAME, "release_lock_ttl", id="a long proof"
@@ -71,13 +70,9 @@ def test_what_does_not_go_with_the_rest_is_said(more: dict[str, Any], path: str,
 
 def test_what_can_run_is_accepted() -> None:
     given = {"mailer": {**MAILER, "host": "app2", "stop_seconds": 60}, "mail-worker_2": MAILER}
-    assert problems_of({NAME: given, "release_lock_ttl": 300}) == {}
-    assert (
-        problems_of(
-            {NAME: {}, "app_runtime": "docker", "app_docker_image": "x:{version}", "app_docker_address": "10.0.0.1"}
-        )
-        == {}
-    )
+    docker = {"app_runtime": "docker", "app_docker_image": "x:{version}", "app_docker_address": "10.0.0.1"}
+    for runtime in ({}, docker):
+        assert problems_of({NAME: given, "release_lock_ttl": 300, **runtime}) == {}
 
 
 def test_it_is_the_same_for_all_hosts_and_said_without_its_value() -> None:

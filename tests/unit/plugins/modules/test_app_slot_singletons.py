@@ -265,18 +265,3 @@ def test_what_cannot_be_run_is_refused_before_anything_is_stopped(host: Host, gi
     for state in ("singletons_started", "singletons_stopped"):
         with pytest.raises(BatonError, match="slot_singletons; nothing was touched"):
             host.slot(state, singletons=given)
-
-
-def test_containers_cannot_be_told_to_be_one_yet() -> None:
-    from ansible_collections.baton.release.plugins.module_utils.runtimes import (  # noqa: PLC0415 - what only this test needs
-        runtime_of,
-    )
-    from ansible_collections.baton.release.plugins.module_utils.singletons import (  # noqa: PLC0415 - the same
-        Singletons,
-    )
-
-    options = {"app_root": "/x", "docker_image": "", "docker_compose": "", "docker_archive": "", "docker_address": ""}
-    alone = Singletons("shop", Path("/nowhere"), runtime_of("docker", options))
-    assert not alone.stop_others("blue", {}, check_mode=False)
-    with pytest.raises(BatonError, match="not supported yet"):
-        alone.stop_others("blue", {"mailer": None}, check_mode=False)
