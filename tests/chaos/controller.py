@@ -34,7 +34,7 @@ class Controller:
         playbook: str,
         variables: Mapping[str, Any],
         *,
-        at: Occurrence,
+        at: Occurrence | None,
         in_worker: bool = False,
         warm: bool = False,
     ) -> None:
@@ -44,7 +44,7 @@ class Controller:
             shop: the environment that it runs on.
             playbook: name of the playbook.
             variables: extra variables of the run.
-            at: the run tells when it comes to this task, and is held before it.
+            at: the run tells when it comes to this task, and is held before it; None for a run that nothing disturbs.
             in_worker: it tells when the task's first worker starts instead, and is not held.
             warm: its modules are forks of the warm Python, quickly made, and do not bear the run's mark.
         """
@@ -54,17 +54,20 @@ class Controller:
         self._holds = not in_worker
         # A job of a shell in the background ignores SIGINT, and so would all that it starts.
         self._command = ["env", "--default-signal=INT", *shop.command(playbook, **variables)]
-        disturbance = {
-            "BATON_SABOTAGE": (HOLD if self._holds else TELL).format(marker=self._marker),
-            "BATON_SABOTAGE_BEFORE": at.task,
-            "BATON_SABOTAGE_NTH": str(at.nth),
-            "BATON_SABOTAGE_AT": "task" if self._holds else "worker",
+        more = {
             "BATON_RECORDING": str(self._directory / "recording.jsonl"),
             "BATON_STARTED": str(self._directory / "started"),
             processes.MARK: self.run,
             **({} if warm else {"BATON_TEST_WARM": "", "BATON_TEST_MODULES": ""}),
         }
-        self._variables = shop.variables(self._directory / "tasks.jsonl", **disturbance)
+        if at:
+            more |= {
+                "BATON_SABOTAGE": (HOLD if self._holds else TELL).format(marker=self._marker),
+                "BATON_SABOTAGE_BEFORE": at.task,
+                "BATON_SABOTAGE_NTH": str(at.nth),
+                "BATON_SABOTAGE_AT": "task" if self._holds else "worker",
+            }
+        self._variables = shop.variables(self._directory / "tasks.jsonl", **more)
 
     @property
     def started(self) -> list[str]:

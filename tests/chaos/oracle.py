@@ -13,15 +13,15 @@ from tests.chaos import migrations, processes
 from tests.chaos.procedures import Procedure, named
 from tests.chaos.scene import Fallen, Scene
 from tests.chaos.strike import Strike
-from tests.chaos.truth import contradictions, look
+from tests.chaos.truth import Truth, contradictions, look
 from tests.e2e.environment import Played
 from tests.witness.checker import judge
 from tests.witness.ledger import Ledger
+from tests.witness.process import watched
 
 __all__ = ["Outcome", "examine"]
 
 RUNS_AT_MOST = 3
-REQUESTS_A_SECOND = 25  # more of them only take the processors from the playbooks
 LOOKS_AT_MOST = 5
 HELD_SECONDS = 2.5
 ORPHANS_END_SECONDS = 60.0
@@ -87,16 +87,16 @@ class Examination:
         self.strike = strike
         self.procedure: Procedure = named(strike.procedure)
         self.goal = scene.prepare(self.procedure)
-        (self.before,) = look(scene).served
-        self.newest_run = scene.lease()["token"]
+        truth = look(scene.ground)
+        (self.before,) = truth.served
+        self.newest_run, _ = truth.lease
         self.outcome = Outcome.of(strike)
         self.outputs: list[str] = []
 
     def run(self) -> Outcome:
         """Strike, see to it that people get out of it in their way, and judge."""
-        began, outcome = time.monotonic(), self.outcome
-        with self.scene.witness("strike", rate=REQUESTS_A_SECOND) as witness:
-            witness.wait_until_flowing()
+        began, outcome, clients = time.monotonic(), self.outcome, self.scene.clients()
+        with watched(clients) as ledgers:
             fallen = self.scene.fell(self.strike, self.procedure, self.goal)
             try:
                 self._note(fallen)
@@ -105,14 +105,15 @@ class Examination:
                 self._get_out(fallen, wanted)
             finally:
                 self._await_orphans(fallen)
-            ledger = witness.stop()
-        self._judge(ledger, wanted)
-        wrong = migrations.doubled_or_lost(self.scene.root)
+        for balancer, ledger in ledgers.items():
+            self._judge(balancer, ledger, wanted)
+        wrong = migrations.doubled_or_lost(self.scene.ground.database)
         outcome.migrations_wrong, outcome.problems = len(wrong), [*outcome.problems, *wrong]
         outcome.seconds = round(time.monotonic() - began, 1)
         outcome.details = "\n".join(self.outputs) if outcome.problems else ""
         if not outcome.problems:
-            witness.ledger_path.unlink()
+            for client in clients.values():
+                client.ledger_path.unlink()
         return outcome
 
     def _note(self, fallen: Fallen) -> None:
@@ -130,9 +131,9 @@ class Examination:
     def _check_status(self) -> None:
         """Compare status.yml with the truth; an orphan may change the truth meanwhile, so only a truth that stays counts."""
         for _ in range(LOOKS_AT_MOST):
-            before = look(self.scene)
-            played = self.scene.play("status")
-            if before == look(self.scene):
+            before = look(self.scene.ground)
+            played = self.scene.shop.play("status")
+            if before == look(self.scene.ground):
                 break
         self.outputs.append(played.output)
         names = {self.before: "old", self.goal: "new"}
@@ -150,7 +151,7 @@ class Examination:
         if newest["token"] > self.newest_run and newest["outcome"] == "unfinished":
             # The run had begun, so going back from it is going back to where it came from; a rollback was going there anyway.
             return self.before if self.procedure.playbook == "release" else self.goal
-        (served,) = look(self.scene).served
+        (served,) = look(self.scene.ground).served
         return self.scene.version_before(served)
 
     def _get_out(self, fallen: Fallen, wanted: str) -> None:
@@ -179,22 +180,17 @@ class Examination:
 
     def _play(self) -> Played:
         if self.strike.way == "rollback":
-            played = self.scene.play("rollback", **self.procedure.variables)
+            played = self.scene.shop.play("rollback", **self.procedure.variables)
         else:
-            played = self.scene.play(self.procedure.playbook, **self.scene.arguments(self.procedure, self.goal))
+            played = self.scene.shop.play(self.procedure.playbook, **self.scene.arguments(self.procedure, self.goal))
         self.outputs.append(played.output)
         return played
 
     def _unconverged(self, played: Played, wanted: str) -> list[str]:
-        truth, problems = look(self.scene), []
+        truth = look(self.scene.ground)
+        problems = _unsettled(truth, wanted)
         if self.outcome.runs_to_converge != 1:
             problems.append(f"it took {self.outcome.runs_to_converge} runs")
-        if truth.served != {wanted}:
-            problems.append(f"{', '.join(truth.served)} is served, not {wanted}")
-        if truth.versions(truth.live) != {wanted}:
-            problems.append(f"{truth.live} is live and answers with {truth.versions(truth.live)}")
-        if truth.share:
-            problems.append(f"{truth.share} % of the clients still reach the other slot")
         if truth.lease[1] and self.scene.history()[0]["outcome"] == "unfinished":
             problems.append(f"{truth.lease[1]} still holds the lock")
         if self.procedure.goal == "bad" and self.strike.way == "same command" and "reverted. " not in played.output:
@@ -207,13 +203,37 @@ class Examination:
             self.outcome.problems.append(f"{len(left)} processes of the struck run did not end")
             processes.end(fallen.run)
 
-    def _judge(self, ledger: Ledger, wanted: str) -> None:
+    def _judge(self, balancer: str, ledger: Ledger, wanted: str) -> None:
         bad = self.goal if self.procedure.goal == "bad" else None
         verdict = judge(ledger, allow_5xx_of=bad, expect_versions={self.before, self.goal, wanted})
-        self.outcome.requests = verdict.requests
-        self.outcome.failed = len(verdict.failed_by_release)
-        self.outcome.failed_by_bad_version = len(verdict.failed_by_bad_version)
-        self.outcome.problems += verdict.reasons
+        self.outcome.requests += verdict.requests
+        self.outcome.failed += len(verdict.failed_by_release)
+        self.outcome.failed_by_bad_version += len(verdict.failed_by_bad_version)
+        self.outcome.problems += [f"{balancer}: {reason}" for reason in verdict.reasons]
+
+
+def _unsettled(truth: Truth, wanted: str) -> list[str]:
+    """Return in what the environment is not at rest with the version ``wanted``."""
+    problems = []
+    if not truth.live:
+        words = ", ".join(f"{front.name} {front.routing.word}" for front in truth.fronts)
+        problems.append(f"the load balancers do not agree: {words}")
+    problems += [
+        f"{front.name} has {front.routing.word}, and would begin with {front.routing.begins} after a restart"
+        for front in truth.fronts
+        if front.routing.begins != front.routing.word
+    ]
+    if truth.served != {wanted}:
+        problems.append(f"{', '.join(truth.served)} is served, not {wanted}")
+    if truth.versions(truth.live) != {wanted}:
+        problems.append(f"{truth.live} is live and answers with {truth.versions(truth.live)}")
+    if truth.shares:
+        problems.append(f"{max(truth.shares)} % of the clients still reach the other slot")
+    for host in truth.hosts:
+        unit = truth.units.get((host, truth.live))
+        if unit and not (unit.runs and unit.returns):
+            problems.append(f"{truth.live} of {host} is live, and its supervisor says {unit}")
+    return problems
 
 
 def examine(scene: Scene, strike: Strike) -> Outcome:

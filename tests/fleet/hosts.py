@@ -75,15 +75,15 @@ class Fleet:
             *command,
         ]
 
-    def ssh(self, host: str, command: str, *, check: bool = True, seconds: float = 60) -> str:
-        """Run a command of a shell on a host and return what it prints on both outputs.
+    def ssh(self, host: str, command: str, *, given: str = "", check: bool = True, seconds: float = 60) -> str:
+        """Run a command of a shell on a host, which reads ``given``, and return what it prints on both outputs.
 
         Raises:
             BatonError: it failed, unless ``check`` is false.
         """
         done = subprocess.run(
             self.ssh_command(host, command),
-            stdin=subprocess.DEVNULL,
+            input=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
