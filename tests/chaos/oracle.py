@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.chaos import migrations, processes
+from tests.chaos.ground import lease
 from tests.chaos.procedures import Procedure, named
 from tests.chaos.scene import Fallen, Scene
 from tests.chaos.strike import Strike
@@ -19,11 +20,12 @@ from tests.witness.checker import judge
 from tests.witness.ledger import Ledger
 from tests.witness.process import watched
 
-__all__ = ["Outcome", "examine"]
+__all__ = ["Outcome", "examine", "unsettled"]
 
 RUNS_AT_MOST = 3
 LOOKS_AT_MOST = 5
-HELD_SECONDS = 2.5
+HELD_SECONDS, HELD_FURTHER_SECONDS = 2.5, 20.0
+POLL_SECONDS = 0.1
 ORPHANS_END_SECONDS = 60.0
 
 
@@ -155,7 +157,7 @@ class Examination:
         return self.scene.version_before(served)
 
     def _get_out(self, fallen: Fallen, wanted: str) -> None:
-        alarm = threading.Timer(HELD_SECONDS, processes.send, (fallen.orphans, signal.SIGCONT))
+        alarm = threading.Thread(target=self._let_go, args=(fallen, lease(self.scene.ground)["token"]))
         alarm.start()
         try:
             played = self._converge()
@@ -166,6 +168,16 @@ class Examination:
             further = self._play()
             if further.code != 0 or further.changed():
                 self.outcome.problems.append(f"a further run ended with {further.code} and changed {further.changed()}")
+
+    def _let_go(self, fallen: Fallen, token: int) -> None:
+        """Let what is held go on when people's run has the lock; or later, as it may itself keep them from it."""
+        if not self.strike.held:
+            return
+        time.sleep(HELD_SECONDS)
+        deadline = time.monotonic() + HELD_FURTHER_SECONDS
+        while lease(self.scene.ground)["token"] == token and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        processes.send(fallen.orphans, signal.SIGCONT)
 
     def _converge(self) -> Played:
         fails_by_right = self.strike.way == "same command" and self.procedure.goal == "bad"
@@ -188,7 +200,7 @@ class Examination:
 
     def _unconverged(self, played: Played, wanted: str) -> list[str]:
         truth = look(self.scene.ground)
-        problems = _unsettled(truth, wanted)
+        problems = unsettled(truth, wanted)
         if self.outcome.runs_to_converge != 1:
             problems.append(f"it took {self.outcome.runs_to_converge} runs")
         if truth.lease[1] and self.scene.history()[0]["outcome"] == "unfinished":
@@ -212,7 +224,7 @@ class Examination:
         self.outcome.problems += [f"{balancer}: {reason}" for reason in verdict.reasons]
 
 
-def _unsettled(truth: Truth, wanted: str) -> list[str]:
+def unsettled(truth: Truth, wanted: str) -> list[str]:
     """Return in what the environment is not at rest with the version ``wanted``."""
     problems = []
     if not truth.live:
@@ -224,7 +236,7 @@ def _unsettled(truth: Truth, wanted: str) -> list[str]:
         if front.routing.begins != front.routing.word
     ]
     if truth.served != {wanted}:
-        problems.append(f"{', '.join(truth.served)} is served, not {wanted}")
+        problems.append(f"{', '.join(sorted(truth.served))} is served, not {wanted}")
     if truth.versions(truth.live) != {wanted}:
         problems.append(f"{truth.live} is live and answers with {truth.versions(truth.live)}")
     if truth.shares:

@@ -65,7 +65,7 @@ class Machines:
 
     def routing(self, balancer: str) -> Routing:
         """Return what a HAProxy has in its memory, and in the file that it begins with."""
-        found = json.loads(self._fleet.ssh(_short(balancer), "sudo python3 -", given=ASK))
+        found = json.loads(self._ask(balancer, "sudo python3 -", given=ASK))
         ready = dict(name.rsplit("_", 2)[:2] for name in found["ready"])
         seats = ((host, ready.get(host, OUT)) for host in (self.apps if found["word"] == MIXED else ()))
         return Routing(found["word"], begins=found["begins"], seats=tuple(seats))
@@ -74,14 +74,17 @@ class Machines:
         """Return what systemd says of each slot."""
         names = " ".join(f"shop@{slot}.service" for slot in SLOTS)
         asked = f"systemctl is-active {names}; systemctl is-enabled {names}"
-        said = self._fleet.ssh(_short(host), asked, check=False).split()
+        said = self._ask(host, asked, check=False).split()
         active, enabled = said[: len(SLOTS)], said[len(SLOTS) :]
         return {slot: Unit(active[n] == "active", returns=enabled[n] == "enabled") for n, slot in enumerate(SLOTS)}
 
     def text(self, host: str, place: Place, path: str) -> str:
         """Return what a file on a host holds; nothing where there is none."""
         file = f"{DIRECTORIES[place]}/{path}"
-        return self._fleet.ssh(_short(host), f"sudo sh -c 'test ! -e {file} || cat {file}'")
+        return self._ask(host, f"sudo sh -c 'test ! -e {file} || cat {file}'")
+
+    def _ask(self, host: str, command: str, *, given: str = "", check: bool = True) -> str:
+        return self._fleet.ssh(_short(host), command, given=given, keep=True, check=check)
 
 
 def _short(name: str) -> str:
