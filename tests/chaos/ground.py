@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-__all__ = ["Ground", "Place", "Routing", "Unit", "journal", "lease"]
+__all__ = ["Ground", "Place", "Routing", "Unit", "fence", "journal", "lease"]
 
 Place = Literal["app", "state"]
 """A directory on a host: of the app, or of what the collection keeps about it."""
@@ -83,3 +83,8 @@ def lease(ground: Ground) -> dict[str, Any]:
 def journal(ground: Ground) -> list[dict[str, Any]]:
     """Return the events of the journal, the oldest first."""
     return [json.loads(line) for line in ground.text(ground.balancers[0], "state", "journal.jsonl").splitlines()]
+
+
+def fence(ground: Ground, host: str) -> int:
+    """Return the newest token that a host has seen, 0 for none."""
+    return int(json.loads(ground.text(host, "state", "fence.json") or "{}").get("token", 0))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.chaos import migrations, processes
-from tests.chaos.ground import lease
+from tests.chaos.ground import fence, lease
 from tests.chaos.procedures import Procedure, named
 from tests.chaos.scene import Fallen, Scene
 from tests.chaos.strike import Strike
@@ -48,6 +48,8 @@ class Outcome:
     orphans: int = 0
     served: str = ""
     """What users got after the death: ``old``, ``new`` or both."""
+    apart: bool = False
+    """Whether the load balancers sent requests different ways then."""
     runs_to_converge: int = 0
     requests: int = 0
     failed: int = 0
@@ -138,6 +140,7 @@ class Examination:
             if before == look(self.scene.ground):
                 break
         self.outputs.append(played.output)
+        self.outcome.apart = len({front.routing for front in before.fronts}) > 1
         names = {self.before: "old", self.goal: "new"}
         self.outcome.served = " and ".join(sorted(names.get(version, version) for version in before.served))
         if played.code != 0:
@@ -170,12 +173,12 @@ class Examination:
                 self.outcome.problems.append(f"a further run ended with {further.code} and changed {further.changed()}")
 
     def _let_go(self, fallen: Fallen, token: int) -> None:
-        """Let what is held go on when people's run has the lock; or later, as it may itself keep them from it."""
+        """Let what is held go on when people's run has fenced it off; or later, as it may itself keep them from it."""
         if not self.strike.held:
             return
         time.sleep(HELD_SECONDS)
-        deadline = time.monotonic() + HELD_FURTHER_SECONDS
-        while lease(self.scene.ground)["token"] == token and time.monotonic() < deadline:
+        deadline, ground = time.monotonic() + HELD_FURTHER_SECONDS, self.scene.ground
+        while min(fence(ground, one) for one in ground.balancers) <= token and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         processes.send(fallen.orphans, signal.SIGCONT)
 

@@ -157,14 +157,12 @@ class Scene:
 
     def fell(self, strike: Strike, procedure: Procedure, goal: str) -> Fallen:
         """Run the procedure until the strike kills it."""
-        middle, task = strike.moment == "middle", strike.occurrence
+        task, moment, warm = strike.occurrence, strike.moment, strike.moment == "before"
         arguments = self.arguments(procedure, goal)
         # Held before a task, no module is under way that could live on, so they may be the quick ones.
-        with Controller(
-            self.shop, procedure.playbook, arguments, at=task, in_worker=middle, warm=not middle
-        ) as controller:
+        with Controller(self.shop, procedure.playbook, arguments, at=task, moment=moment, warm=warm) as controller:
             reached = controller.reached(START_SECONDS)
-            time.sleep(strike.delay if middle and reached else 0)
+            time.sleep(strike.delay if moment == "middle" and reached else 0)
             controller.send(strike.death.signal, group=strike.death.to_group)
             code = controller.ended(DEATH_SECONDS)
             orphans = controller.orphans() if code is not None else []
@@ -173,6 +171,6 @@ class Scene:
             run=controller.run,
             code=code if reached else None,
             output=controller.played().output,
-            in_task=middle and ended != [task.hosts],
+            in_task=moment != "before" and ended != [task.hosts],
             orphans=orphans,
         )

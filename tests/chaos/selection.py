@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from tests.chaos import strike
-from tests.chaos.oracle import examine
+from tests.chaos.oracle import Outcome, examine
 from tests.chaos.recording import Occurrence
 from tests.chaos.scene import Scene
 from tests.chaos.strike import DEATHS, MOMENTS, WAYS, Moment, Strike, Way
@@ -59,9 +59,10 @@ def one_of(procedure: str, task: Occurrence, index: int) -> Strike:
     return strike.one(procedure, task, death, moment, way, seed=SEED)
 
 
-def must_be_well(scene: Scene, one: Strike) -> None:
-    """Make the strike, and fail with all that was not as it has to be."""
+def must_be_well(scene: Scene, one: Strike) -> Outcome:
+    """Make the strike, fail with all that was not as it has to be, and return what came of it."""
     outcome = examine(scene, one)
     assert not outcome.problems, "\n".join([outcome.name, *outcome.problems, outcome.details])
     assert outcome.requests > 0
     assert outcome.runs_to_converge == 1
+    return outcome

@@ -23,7 +23,7 @@ POLL_SECONDS = 0.002
 
 def orphaned(shop: Environment, version: str, task: Occurrence) -> Controller:
     """Release ``version`` up to the task, pause each of its workers as soon as there is one, kill the rest; return what died."""
-    release = Controller(shop, "release", {"release_version": version}, at=task, in_worker=True)
+    release = Controller(shop, "release", {"release_version": version}, at=task, moment="middle")
     with release as controller:
         assert controller.reached(REACHED_SECONDS), controller.played().output
         deadline, paused = time.monotonic() + REACHED_SECONDS, set[int]()

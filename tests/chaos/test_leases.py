@@ -119,9 +119,12 @@ def test_a_controller_that_slept_past_its_lease_changes_nothing(
     )
 
 
-def test_a_switch_by_somebody_else_stops_a_release(scene: Scene, shop: Environment, tasks: Tasks) -> None:
+@pytest.mark.parametrize(
+    "name", ["Switch", "Fence off older runs, and see under the fence that the plan is still true"]
+)
+def test_a_switch_by_somebody_else_stops_a_release(scene: Scene, shop: Environment, tasks: Tasks, name: str) -> None:
     """Somebody without a lease, a person at the load balancer for example, moves the traffic after the plan was made."""
-    task = first(tasks("release"), "Switch")
+    task = first(tasks("release"), name)
     version, served = scene.prepare(named("release")), shop.served()["version"]
     idle = other(shop.live())
     with ExitStack() as stack:

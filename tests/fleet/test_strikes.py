@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos import strike
 from tests.chaos.recording import first
 from tests.chaos.scene import Scene
-from tests.chaos.selection import SEED, Tasks, chosen, must_be_well, numbered, one_of
-from tests.chaos.strike import DEATHS
+from tests.chaos.selection import Tasks, chosen, must_be_well, numbered, one_of
+from tests.chaos.strike import DEATHS, Strike, Way
 
+SHARE_OF_A_BATCH = "Change where the batch's share of the requests goes"
 ROLLING = (
-    ("rolling release, with surge", "Change where the batch's share of the requests goes"),
+    ("rolling release, with surge", SHARE_OF_A_BATCH),
     ("rolling release, in place", "Start the version"),
     ("rolling release, with surge", "Have the slot live as a whole"),
 )
-"""Dangerous where one load balancer may have done it and the other not."""
 ALL = numbered(*ROLLING)
 IN_EVERY_RUN = chosen(1, [one for one in ALL if one[1] == "release"])
 """Of a procedure whose tasks the first test has found already."""
+BETWEEN: tuple[tuple[str, str, Way], ...] = (
+    ("release", "Switch", "same command"),
+    ("release", "Switch", "rollback"),
+    ("release in steps", "Have the version reach a share of the clients, in per cent: 30", "rollback"),
+    ("hot rollback", "Switch", "same command"),
+    ("release of a bad version", "Switch back, from whatever is live", "rollback"),
+    ("rolling release, with surge", SHARE_OF_A_BATCH, "rollback"),
+    ("rolling release, with surge", "Have the slot live as a whole", "same command"),
+)
+"""What each load balancer does by itself. The first one is struck in every run."""
 
 
-def test_a_controller_that_is_killed_while_it_switches_leaves_what_the_same_command_finishes(
-    scene: Scene, tasks: Tasks
+@pytest.mark.parametrize(
+    ("procedure", "name", "way"), [BETWEEN[0], *(pytest.param(*one, marks=pytest.mark.thorough) for one in BETWEEN[1:])]
+)
+def test_death_when_one_load_balancer_has_done_it_and_the_other_not(
+    scene: Scene, tasks: Tasks, procedure: str, name: str, way: Way
 ) -> None:
-    """One load balancer may have been switched by then, and the other not: a worker lives on for a while."""
-    switch = first(tasks("release"), "Switch")
-    must_be_well(scene, strike.one("release", switch, DEATHS[0], "middle", "same command", seed=SEED))
+    task = first(tasks(procedure), name)
+    strike = Strike(procedure, task, DEATHS[0], "between", way, fraction=0, held=False)
+    assert must_be_well(scene, strike).apart
 
 
 @pytest.mark.parametrize(
