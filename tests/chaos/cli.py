@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "--procedures", nargs="+", metavar="NAME", choices=names, default=names, help=f"of: {', '.join(names)}"
     )
     parser.add_argument(
-        "--fleet", action="store_true", help="on fleets, of which each takes most of a machine: see --workers"
+        "--fleet", action="store_true", help="on fleets with two HAProxys, of which each takes most of a machine"
     )
     parser.add_argument("--results", type=Path, help=f"({CACHE}/results.jsonl, or fleets.jsonl)")
     parser.add_argument(
