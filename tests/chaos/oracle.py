@@ -24,7 +24,8 @@ __all__ = ["Outcome", "examine", "unsettled"]
 
 RUNS_AT_MOST = 3
 LOOKS_AT_MOST = 5
-HELD_SECONDS, HELD_FURTHER_SECONDS = 2.5, 20.0
+HELD_AT_MOST_SECONDS = 25.0
+LATE_SECONDS = 10.0
 POLL_SECONDS = 0.1
 ORPHANS_END_SECONDS = 60.0
 
@@ -166,6 +167,8 @@ class Examination:
             played = self._converge()
         finally:
             alarm.join()
+        # What it still does is judged too.
+        self._await_orphans(fallen)
         self.outcome.problems += self._unconverged(played, wanted)
         if self.strike.way == "same command" and self.procedure.goal != "bad" and played.code == 0:
             further = self._play()
@@ -173,13 +176,16 @@ class Examination:
                 self.outcome.problems.append(f"a further run ended with {further.code} and changed {further.changed()}")
 
     def _let_go(self, fallen: Fallen, token: int) -> None:
-        """Let what is held go on when people's run has fenced it off; or later, as it may itself keep them from it."""
+        """Let what is held go on some time after people's run has fenced it off; or later, as it may itself keep them from it.
+
+        What was paused early in its task has most of it to do yet, and does it late.
+        """
         if not self.strike.held:
             return
-        time.sleep(HELD_SECONDS)
-        deadline, ground = time.monotonic() + HELD_FURTHER_SECONDS, self.scene.ground
+        deadline, ground = time.monotonic() + HELD_AT_MOST_SECONDS, self.scene.ground
         while min(fence(ground, one) for one in ground.balancers) <= token and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+        time.sleep((1 - self.strike.fraction) * LATE_SECONDS)
         processes.send(fallen.orphans, signal.SIGCONT)
 
     def _converge(self) -> Played:

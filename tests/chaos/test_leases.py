@@ -34,6 +34,13 @@ def let_the_lease_run_out(shop: Environment) -> None:
     (shop.state("lb1") / "lease.json").write_text(json.dumps({**shop.lease(), "expires_at": 0}))
 
 
+def switch_by_hand(shop: Environment, slot: str) -> None:
+    """Do what a person could do at the load balancer."""
+    by_hand = shop.state("lb1") / "by-hand"
+    by_hand.write_text(slot)
+    by_hand.replace(shop.state("lb1") / "live")
+
+
 def test_of_twenty_controllers_at_once_one_runs(scene: Scene, shop: Environment, tasks: Tasks) -> None:
     """All of them have a plan before the first one takes the lease, so only the lease keeps them apart."""
     lock = first(tasks("release"), "Take the lease")
@@ -119,12 +126,9 @@ def test_a_controller_that_slept_past_its_lease_changes_nothing(
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["Switch", "Fence off older runs, and see under the fence that the plan is still true"]
-)
-def test_a_switch_by_somebody_else_stops_a_release(scene: Scene, shop: Environment, tasks: Tasks, name: str) -> None:
+def test_a_switch_by_somebody_else_stops_a_release(scene: Scene, shop: Environment, tasks: Tasks) -> None:
     """Somebody without a lease, a person at the load balancer for example, moves the traffic after the plan was made."""
-    task = first(tasks("release"), name)
+    task = first(tasks("release"), "Switch")
     version, served = scene.prepare(named("release")), shop.served()["version"]
     idle = other(shop.live())
     with ExitStack() as stack:
@@ -133,12 +137,31 @@ def test_a_switch_by_somebody_else_stops_a_release(scene: Scene, shop: Environme
         release = Controller(shop, "release", {"release_version": version}, at=task)
         controller = stack.enter_context(release)
         assert controller.reached(ALL_START_SECONDS), controller.played().output
-        by_hand = shop.state("lb1") / "by-hand"
-        by_hand.write_text(idle)
-        by_hand.replace(shop.state("lb1") / "live")
+        switch_by_hand(shop, idle)
         controller.go_on()
         assert controller.ended(ALL_END_SECONDS) == 2
         ledger = witness.stop()
     assert judge(ledger).ok, judge(ledger).reasons
     assert f"Found: {idle} is live on this load balancer" in " ".join(controller.played().output.split())
     assert shop.served()["version"] == served
+
+
+def test_a_switch_by_somebody_else_after_the_plan_is_refused_in_words(
+    scene: Scene, shop: Environment, tasks: Tasks
+) -> None:
+    task = first(tasks("release"), "Fence off older runs, and see under the fence that the plan is still true")
+    version, live = scene.prepare(named("release")), shop.live()
+    with Controller(shop, "release", {"release_version": version}, at=task) as controller:
+        assert controller.reached(ALL_START_SECONDS), controller.played().output
+        switch_by_hand(shop, other(live))
+        try:
+            controller.go_on()
+            assert controller.ended(ALL_END_SECONDS) == 2
+            assert shop.live() == other(live)
+        finally:
+            switch_by_hand(shop, live)
+    told = " ".join(controller.played().output.split())
+    assert (
+        f"Found: {other(live)} is live on this load balancer. Expected: {live}, as it was when the plan was made"
+        in told
+    )
