@@ -87,7 +87,7 @@ options:
     default: {}
   expected:
     description:
-      - The slot that must be live now (V(none) before the first release), for O(state=live).
+      - The slot that must be live now (V(none) before the first release), for O(state=live) and O(state=fenced).
       - Without it the load balancer is taken from whatever it has, which is what going back needs.
     type: str
     choices: [blue, green, mixed, none]
@@ -426,10 +426,23 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
         return {"changed": False, **observe(own, directory)}
     if params["state"] == "fenced":
         with fenced(directory, token, check_mode=check_mode):
-            return {"changed": False, **observe(own, directory)}
+            seen = observe(own, directory)
+            _refuse_outdated(seen["live"], params["expected"])
+            return {"changed": False, **seen}
     wanted = Wanted(**{name: params[name] for name in WANTED})
     result = switch(own, wanted, **kept)
     return {**result, "told": own.warnings()}
+
+
+def _refuse_outdated(live: str, expected: str | None) -> None:
+    """Refuse to begin with a plan that was made for something else."""
+    if expected not in (None, live):
+        raise BatonError(
+            found=f"{live} is live on this load balancer",
+            expected=f"{expected}, as it was when the plan was made",
+            fix="somebody else, or what was left of a run that died, has switched since; nothing was touched; run again to plan anew",
+            live=live,
+        )
 
 
 def _door(params: dict[str, Any]) -> Door:

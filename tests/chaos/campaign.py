@@ -7,52 +7,65 @@ import shutil
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from tests.chaos.directories import Directories
 from tests.chaos.oracle import Outcome, examine
 from tests.chaos.procedures import Procedure
 from tests.chaos.recording import Occurrence
 from tests.chaos.results import Results
 from tests.chaos.scene import Scene, SceneError
 from tests.chaos.strike import Strike, dealt, every
+from tests.e2e.environment import Environment
+from tests.witness.process import watched
 
-__all__ = ["Campaign", "scene", "tasks_of"]
+__all__ = ["Campaign", "Stage", "embedded", "tasks_of"]
 
+# A short watch, and no waiting for what will not come.
+CHEAP = {
+    "watch_seconds": 1,
+    "watch_slice_seconds": 1,
+    "watch_min_requests": 5,
+    "app_health_deadline": 15,
+    "app_stop_timeout": 10,
+    "rolling_drain_seconds": 5,
+}
+Stage = Callable[[Path, Path], AbstractContextManager[Scene]]
+"""Has a scene in a directory, with the builds of another, for as long as it is needed."""
 GIVEN_UP_AT_MOST = 10
 TOLD = 1500
 """Characters of what went wrong."""
 
 
 @contextmanager
-def scene(root: Path, artifacts: Path) -> Iterator[Scene]:
+def embedded(root: Path, artifacts: Path) -> Iterator[Scene]:
     """Have an environment in ``root`` with a history; nothing of it runs afterwards, and nothing of it is left where all went well."""
-    shop = Scene(root)
-    (root / "artifacts").mkdir()
-    for artifact in artifacts.iterdir():
-        shutil.copy2(artifact, root / "artifacts")
+    shop = Environment(root, CHEAP)
+    shutil.copytree(artifacts, root / "artifacts")
+    scene = Scene(shop, Directories(shop))
     try:
         shop.must("embedded_up")
-        shop.begin()
-        yield shop
+        shop.must("release", release_version="v1.0.0")
+        scene.settle()
+        yield scene
     finally:
         shop.must("embedded_down")
     shutil.rmtree(root)
 
 
-def tasks_of(shop: Scene, procedure: Procedure) -> list[Occurrence]:
+def tasks_of(scene: Scene, procedure: Procedure) -> list[Occurrence]:
     """Return the tasks of the procedure, from a run that nothing disturbs.
 
     Raises:
         SceneError: it did not end as it should.
     """
-    goal = shop.prepare(procedure)
+    goal = scene.prepare(procedure)
     # There has to be traffic for a bad version to fail under.
-    with shop.witness("recording") as witness:
-        witness.wait_until_flowing()
-        played, tasks = shop.record(procedure, goal)
+    with watched(scene.clients()):
+        played, tasks = scene.record(procedure, goal)
     if (played.code != 0) != (procedure.goal == "bad"):
         raise SceneError(f"{procedure.name}, undisturbed, ended with {played.code}:\n{played.output}")
     return tasks
@@ -61,9 +74,10 @@ def tasks_of(shop: Scene, procedure: Procedure) -> list[Occurrence]:
 class Campaign:
     """All strikes at some procedures that are not in the results yet."""
 
-    def __init__(self, results: Results, *, root: Path, artifacts: Path, seed: int) -> None:
-        """Take where the environments go and the builds that they get."""
+    def __init__(self, results: Results, stage: Stage, *, root: Path, artifacts: Path, seed: int) -> None:
+        """Take what makes environments, where they go and the builds that they get."""
         self._results = results
+        self._stage = stage
         self._root = root
         self._artifacts = artifacts
         self._seed = seed
@@ -81,9 +95,9 @@ class Campaign:
         missing = [procedure for procedure in procedures if procedure.name not in self._results.recordings]
         if not missing:
             return
-        with scene(self._new_root(), self._artifacts) as shop:
+        with self._stage(self._new_root(), self._artifacts) as scene:
             for procedure in missing:
-                tasks = tasks_of(shop, procedure)
+                tasks = tasks_of(scene, procedure)
                 self._results.record(procedure.name, tasks)
                 self._say(f"recorded {procedure.name}: {len(tasks)} tasks")
 
@@ -117,8 +131,8 @@ class Campaign:
 
     def _work_on_one(self) -> None:
         try:
-            with scene(self._new_root(), self._artifacts) as shop:
-                self._strike_on(shop)
+            with self._stage(self._new_root(), self._artifacts) as scene:
+                self._strike_on(scene)
         except Exception:  # noqa: BLE001  # whatever it was, it is told, and the other strikes are made
             self._given_up += 1
             self._say(f"an environment was given up:\n{traceback.format_exc()[-TOLD:]}")
@@ -126,14 +140,14 @@ class Campaign:
                 self._say(f"that is {self._given_up} of them; run again to go on")
                 self._stopped.set()
 
-    def _strike_on(self, shop: Scene) -> None:
+    def _strike_on(self, scene: Scene) -> None:
         while not self._stopped.is_set():
             try:
                 strike = self._left.get_nowait()
             except queue.Empty:
                 return
             try:
-                outcome = examine(shop, strike)
+                outcome = examine(scene, strike)
             except Exception as error:
                 problem = f"the strike could not be judged: {str(error)[:200]}"
                 self._finish(Outcome.of(strike, problems=[problem], details=traceback.format_exc()))

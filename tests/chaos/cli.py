@@ -13,14 +13,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.campaign import Campaign
+from tests.chaos.campaign import Campaign, embedded
 from tests.chaos.procedures import PROCEDURES
 from tests.chaos.report import render
 from tests.chaos.results import Results, ResultsError, header
 from tests.e2e.conftest import build
 from tests.e2e.environment import ROOT
+from tests.fleet.strikes import on_a_fleet
 
 __all__ = ["main"]
+
+CACHE = ROOT / ".cache" / "chaos"
 
 
 def main() -> int:
@@ -30,14 +33,16 @@ def main() -> int:
     for interrupt in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interrupt, signal.default_int_handler)
     try:
-        results = Results.load(options.results, header(options.seed), any_commit=options.any_commit)
+        path = options.results or CACHE / ("fleets.jsonl" if options.fleet else "results.jsonl")
+        results = Results.load(path, header(options.seed, fleet=options.fleet), any_commit=options.any_commit)
     except ResultsError as error:
         print(error, file=sys.stderr)
         return 2
     procedures = [one for one in PROCEDURES if one.name in options.procedures]
     root = Path(tempfile.mkdtemp(prefix="chaos-"))
-    print(f"== environments in {root}, results in {options.results}", flush=True)
-    campaign = Campaign(results, root=root, artifacts=_artifacts(root), seed=options.seed)
+    print(f"== environments in {root}, results in {results.path}", flush=True)
+    stage = on_a_fleet if options.fleet else embedded
+    campaign = Campaign(results, stage, root=root, artifacts=_artifacts(root), seed=options.seed)
     campaign.record(procedures)
     campaign.run(procedures, workers=options.workers, limit=None if options.all else options.limit)
     if options.report:
@@ -62,8 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         "--procedures", nargs="+", metavar="NAME", choices=names, default=names, help=f"of: {', '.join(names)}"
     )
     parser.add_argument(
-        "--results", type=Path, default=ROOT / ".cache" / "chaos" / "results.jsonl", help="(%(default)s)"
+        "--fleet", action="store_true", help="on fleets with two HAProxys, of which each takes most of a machine"
     )
+    parser.add_argument("--results", type=Path, help=f"({CACHE}/results.jsonl, or fleets.jsonl)")
     parser.add_argument(
         "--any-commit", action="store_true", help="go on with results of other commits, which the report names"
     )

@@ -7,30 +7,37 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.campaign import scene, tasks_of
+from tests.chaos.campaign import embedded, tasks_of
 from tests.chaos.procedures import named
 from tests.chaos.recording import Occurrence
 from tests.chaos.scene import Scene
 from tests.e2e.conftest import artifacts
+from tests.e2e.environment import Environment
 
 __all__ = ["artifacts"]
 
 
 @pytest.fixture(scope="package")
-def shop(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Iterator[Scene]:  # pytest's way
+def scene(tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Iterator[Scene]:  # pytest's way
     """The shared environment; a test leaves it with a proven version live, or ``prepare`` sees to it."""
-    with scene(tmp_path_factory.mktemp("chaos") / "1", artifacts) as one:
+    with embedded(tmp_path_factory.mktemp("chaos") / "1", artifacts) as one:
         yield one
 
 
 @pytest.fixture(scope="package")
-def tasks(shop: Scene) -> Callable[[str], list[Occurrence]]:
+def shop(scene: Scene) -> Environment:
+    """The same environment, for what is only asked of it and played on it."""
+    return scene.shop
+
+
+@pytest.fixture(scope="package")
+def tasks(scene: Scene) -> Callable[[str], list[Occurrence]]:
     """A function that returns the tasks of a procedure; the first time it records them, by a run that changes what is live."""
     known: dict[str, list[Occurrence]] = {}
 
     def tasks_of_named(procedure: str) -> list[Occurrence]:
         if procedure not in known:
-            known[procedure] = tasks_of(shop, named(procedure))
+            known[procedure] = tasks_of(scene, named(procedure))
         return known[procedure]
 
     return tasks_of_named

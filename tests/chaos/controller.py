@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from tests.chaos import processes
 from tests.chaos.recording import Occurrence, read
+from tests.chaos.strike import Moment
 from tests.e2e.environment import ROOT, Environment, Played
 
 __all__ = ["Controller"]
@@ -34,8 +35,8 @@ class Controller:
         playbook: str,
         variables: Mapping[str, Any],
         *,
-        at: Occurrence,
-        in_worker: bool = False,
+        at: Occurrence | None,
+        moment: Moment = "before",
         warm: bool = False,
     ) -> None:
         """Say where the run tells that it has come there.
@@ -44,27 +45,31 @@ class Controller:
             shop: the environment that it runs on.
             playbook: name of the playbook.
             variables: extra variables of the run.
-            at: the run tells when it comes to this task, and is held before it.
-            in_worker: it tells when the task's first worker starts instead, and is not held.
+            at: the run tells when it comes to this task; None for a run that nothing disturbs.
+            moment: it is held before the task, or between its first two workers; in its middle it tells of the first one, and goes on.
             warm: its modules are forks of the warm Python, quickly made, and do not bear the run's mark.
         """
         self.run = uuid.uuid4().hex
         self._directory = shop.root / "controllers" / self.run
         self._marker = self._directory / "reached"
-        self._holds = not in_worker
+        self._holds = moment != "middle"
         # A job of a shell in the background ignores SIGINT, and so would all that it starts.
         self._command = ["env", "--default-signal=INT", *shop.command(playbook, **variables)]
-        disturbance = {
-            "BATON_SABOTAGE": (HOLD if self._holds else TELL).format(marker=self._marker),
-            "BATON_SABOTAGE_BEFORE": at.task,
-            "BATON_SABOTAGE_NTH": str(at.nth),
-            "BATON_SABOTAGE_AT": "task" if self._holds else "worker",
+        more = {
             "BATON_RECORDING": str(self._directory / "recording.jsonl"),
             "BATON_STARTED": str(self._directory / "started"),
             processes.MARK: self.run,
             **({} if warm else {"BATON_TEST_WARM": "", "BATON_TEST_MODULES": ""}),
         }
-        self._variables = shop.variables(self._directory / "tasks.jsonl", **disturbance)
+        if at:
+            more |= {
+                "BATON_SABOTAGE": (HOLD if self._holds else TELL).format(marker=self._marker),
+                "BATON_SABOTAGE_BEFORE": at.task,
+                "BATON_SABOTAGE_NTH": str(at.nth),
+            }
+        if moment != "before":
+            more["BATON_SABOTAGE_WORKER"] = "1" if moment == "middle" else "2"
+        self._variables = shop.variables(self._directory / "tasks.jsonl", **more)
 
     @property
     def started(self) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import psycopg
 
@@ -48,19 +46,18 @@ def files(count: int) -> dict[str, str]:
     }
 
 
-def applied(root: Path) -> tuple[Counter[str], Sequence[str]]:
-    """Return how often each migration was applied in the environment ``root``, and where the schema is."""
-    secrets = json.loads((root / "secrets.json").read_text())
-    with psycopg.connect(secrets["DATABASE_URL"].replace("+psycopg", "")) as connection:
+def applied(url: str) -> tuple[Counter[str], Sequence[str]]:
+    """Return how often each migration was applied in the database at ``url``, and where the schema is."""
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
         at = [str(row[0]) for row in connection.execute("select version_num from alembic_version").fetchall()]
         there = connection.execute("select to_regclass('chaos_applied') is not null").fetchone()
         rows = connection.execute("select revision from chaos_applied").fetchall() if there and there[0] else []
         return Counter(str(row[0]) for row in rows), at
 
 
-def doubled_or_lost(root: Path) -> list[str]:
+def doubled_or_lost(url: str) -> list[str]:
     """Return what is wrong: a migration up to where the schema is has to be applied once, and one beyond it never."""
-    counts, at = applied(root)
+    counts, at = applied(url)
     if len(at) != 1:
         return [f"the schema is at {at}"]
     reached = int(at[0][1:]) if at[0].startswith("c") else 0

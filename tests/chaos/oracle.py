@@ -10,20 +10,23 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.chaos import migrations, processes
+from tests.chaos.ground import fence, lease
 from tests.chaos.procedures import Procedure, named
 from tests.chaos.scene import Fallen, Scene
 from tests.chaos.strike import Strike
-from tests.chaos.truth import contradictions, look
+from tests.chaos.truth import Truth, contradictions, look
 from tests.e2e.environment import Played
 from tests.witness.checker import judge
 from tests.witness.ledger import Ledger
+from tests.witness.process import watched
 
-__all__ = ["Outcome", "examine"]
+__all__ = ["Outcome", "examine", "unsettled"]
 
 RUNS_AT_MOST = 3
-REQUESTS_A_SECOND = 25  # more of them only take the processors from the playbooks
 LOOKS_AT_MOST = 5
-HELD_SECONDS = 2.5
+HELD_AT_MOST_SECONDS = 25.0
+LATE_SECONDS = 10.0
+POLL_SECONDS = 0.1
 ORPHANS_END_SECONDS = 60.0
 
 
@@ -46,6 +49,8 @@ class Outcome:
     orphans: int = 0
     served: str = ""
     """What users got after the death: ``old``, ``new`` or both."""
+    apart: bool = False
+    """Whether the load balancers sent requests different ways then."""
     runs_to_converge: int = 0
     requests: int = 0
     failed: int = 0
@@ -87,16 +92,16 @@ class Examination:
         self.strike = strike
         self.procedure: Procedure = named(strike.procedure)
         self.goal = scene.prepare(self.procedure)
-        (self.before,) = look(scene).served
-        self.newest_run = scene.lease()["token"]
+        truth = look(scene.ground)
+        (self.before,) = truth.served
+        self.newest_run, _ = truth.lease
         self.outcome = Outcome.of(strike)
         self.outputs: list[str] = []
 
     def run(self) -> Outcome:
         """Strike, see to it that people get out of it in their way, and judge."""
-        began, outcome = time.monotonic(), self.outcome
-        with self.scene.witness("strike", rate=REQUESTS_A_SECOND) as witness:
-            witness.wait_until_flowing()
+        began, outcome, clients = time.monotonic(), self.outcome, self.scene.clients()
+        with watched(clients) as ledgers:
             fallen = self.scene.fell(self.strike, self.procedure, self.goal)
             try:
                 self._note(fallen)
@@ -105,14 +110,15 @@ class Examination:
                 self._get_out(fallen, wanted)
             finally:
                 self._await_orphans(fallen)
-            ledger = witness.stop()
-        self._judge(ledger, wanted)
-        wrong = migrations.doubled_or_lost(self.scene.root)
+        for balancer, ledger in ledgers.items():
+            self._judge(balancer, ledger, wanted)
+        wrong = migrations.doubled_or_lost(self.scene.ground.database)
         outcome.migrations_wrong, outcome.problems = len(wrong), [*outcome.problems, *wrong]
         outcome.seconds = round(time.monotonic() - began, 1)
         outcome.details = "\n".join(self.outputs) if outcome.problems else ""
         if not outcome.problems:
-            witness.ledger_path.unlink()
+            for client in clients.values():
+                client.ledger_path.unlink()
         return outcome
 
     def _note(self, fallen: Fallen) -> None:
@@ -130,11 +136,12 @@ class Examination:
     def _check_status(self) -> None:
         """Compare status.yml with the truth; an orphan may change the truth meanwhile, so only a truth that stays counts."""
         for _ in range(LOOKS_AT_MOST):
-            before = look(self.scene)
-            played = self.scene.play("status")
-            if before == look(self.scene):
+            before = look(self.scene.ground)
+            played = self.scene.shop.play("status")
+            if before == look(self.scene.ground):
                 break
         self.outputs.append(played.output)
+        self.outcome.apart = len({front.routing for front in before.fronts}) > 1
         names = {self.before: "old", self.goal: "new"}
         self.outcome.served = " and ".join(sorted(names.get(version, version) for version in before.served))
         if played.code != 0:
@@ -150,21 +157,36 @@ class Examination:
         if newest["token"] > self.newest_run and newest["outcome"] == "unfinished":
             # The run had begun, so going back from it is going back to where it came from; a rollback was going there anyway.
             return self.before if self.procedure.playbook == "release" else self.goal
-        (served,) = look(self.scene).served
+        (served,) = look(self.scene.ground).served
         return self.scene.version_before(served)
 
     def _get_out(self, fallen: Fallen, wanted: str) -> None:
-        alarm = threading.Timer(HELD_SECONDS, processes.send, (fallen.orphans, signal.SIGCONT))
+        alarm = threading.Thread(target=self._let_go, args=(fallen, lease(self.scene.ground)["token"]))
         alarm.start()
         try:
             played = self._converge()
         finally:
             alarm.join()
+        # What it still does is judged too.
+        self._await_orphans(fallen)
         self.outcome.problems += self._unconverged(played, wanted)
         if self.strike.way == "same command" and self.procedure.goal != "bad" and played.code == 0:
             further = self._play()
             if further.code != 0 or further.changed():
                 self.outcome.problems.append(f"a further run ended with {further.code} and changed {further.changed()}")
+
+    def _let_go(self, fallen: Fallen, token: int) -> None:
+        """Let what is held go on some time after people's run has fenced it off; or later, as it may itself keep them from it.
+
+        What was paused early in its task has most of it to do yet, and does it late.
+        """
+        if not self.strike.held:
+            return
+        deadline, ground = time.monotonic() + HELD_AT_MOST_SECONDS, self.scene.ground
+        while min(fence(ground, one) for one in ground.balancers) <= token and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        time.sleep((1 - self.strike.fraction) * LATE_SECONDS)
+        processes.send(fallen.orphans, signal.SIGCONT)
 
     def _converge(self) -> Played:
         fails_by_right = self.strike.way == "same command" and self.procedure.goal == "bad"
@@ -179,22 +201,17 @@ class Examination:
 
     def _play(self) -> Played:
         if self.strike.way == "rollback":
-            played = self.scene.play("rollback", **self.procedure.variables)
+            played = self.scene.shop.play("rollback", **self.procedure.variables)
         else:
-            played = self.scene.play(self.procedure.playbook, **self.scene.arguments(self.procedure, self.goal))
+            played = self.scene.shop.play(self.procedure.playbook, **self.scene.arguments(self.procedure, self.goal))
         self.outputs.append(played.output)
         return played
 
     def _unconverged(self, played: Played, wanted: str) -> list[str]:
-        truth, problems = look(self.scene), []
+        truth = look(self.scene.ground)
+        problems = unsettled(truth, wanted)
         if self.outcome.runs_to_converge != 1:
             problems.append(f"it took {self.outcome.runs_to_converge} runs")
-        if truth.served != {wanted}:
-            problems.append(f"{', '.join(truth.served)} is served, not {wanted}")
-        if truth.versions(truth.live) != {wanted}:
-            problems.append(f"{truth.live} is live and answers with {truth.versions(truth.live)}")
-        if truth.share:
-            problems.append(f"{truth.share} % of the clients still reach the other slot")
         if truth.lease[1] and self.scene.history()[0]["outcome"] == "unfinished":
             problems.append(f"{truth.lease[1]} still holds the lock")
         if self.procedure.goal == "bad" and self.strike.way == "same command" and "reverted. " not in played.output:
@@ -207,13 +224,37 @@ class Examination:
             self.outcome.problems.append(f"{len(left)} processes of the struck run did not end")
             processes.end(fallen.run)
 
-    def _judge(self, ledger: Ledger, wanted: str) -> None:
+    def _judge(self, balancer: str, ledger: Ledger, wanted: str) -> None:
         bad = self.goal if self.procedure.goal == "bad" else None
         verdict = judge(ledger, allow_5xx_of=bad, expect_versions={self.before, self.goal, wanted})
-        self.outcome.requests = verdict.requests
-        self.outcome.failed = len(verdict.failed_by_release)
-        self.outcome.failed_by_bad_version = len(verdict.failed_by_bad_version)
-        self.outcome.problems += verdict.reasons
+        self.outcome.requests += verdict.requests
+        self.outcome.failed += len(verdict.failed_by_release)
+        self.outcome.failed_by_bad_version += len(verdict.failed_by_bad_version)
+        self.outcome.problems += [f"{balancer}: {reason}" for reason in verdict.reasons]
+
+
+def unsettled(truth: Truth, wanted: str) -> list[str]:
+    """Return in what the environment is not at rest with the version ``wanted``."""
+    problems = []
+    if not truth.live:
+        words = ", ".join(f"{front.name} {front.routing.word}" for front in truth.fronts)
+        problems.append(f"the load balancers do not agree: {words}")
+    problems += [
+        f"{front.name} has {front.routing.word}, and would begin with {front.routing.begins} after a restart"
+        for front in truth.fronts
+        if front.routing.begins != front.routing.word
+    ]
+    if truth.served != {wanted}:
+        problems.append(f"{', '.join(sorted(truth.served))} is served, not {wanted}")
+    if truth.versions(truth.live) != {wanted}:
+        problems.append(f"{truth.live} is live and answers with {truth.versions(truth.live)}")
+    if truth.shares:
+        problems.append(f"{max(truth.shares)} % of the clients still reach the other slot")
+    for host in truth.hosts:
+        unit = truth.units.get((host, truth.live))
+        if unit and not (unit.runs and unit.returns):
+            problems.append(f"{truth.live} of {host} is live, and its supervisor says {unit}")
+    return problems
 
 
 def examine(scene: Scene, strike: Strike) -> Outcome:

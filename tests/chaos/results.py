@@ -23,8 +23,8 @@ class ResultsError(Exception):
     """The file belongs to another run."""
 
 
-def header(seed: int) -> dict[str, Any]:
-    """Return what a run is known by: results of different ones do not go into one file."""
+def header(seed: int, *, fleet: bool = False) -> dict[str, Any]:
+    """Return what a run is known by: results of different ones, and of fleets and others, do not go into one file."""
     described = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     done = subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=False)
     return {
@@ -32,6 +32,7 @@ def header(seed: int) -> dict[str, Any]:
         "seed": seed,
         "ansible-core": metadata.version("ansible-core"),
         "python": platform.python_version(),
+        **({"hosts": "a fleet"} if fleet else {}),
     }
 
 

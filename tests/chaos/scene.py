@@ -5,31 +5,24 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ansible_collections.baton.release.plugins.module_utils import journal
+from ansible_collections.baton.release.plugins.module_utils.journal import fold
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, other
 
 from tests.chaos import migrations
 from tests.chaos.controller import Controller
+from tests.chaos.ground import Ground, journal
 from tests.chaos.procedures import Procedure
-from tests.chaos.recording import Occurrence, read
+from tests.chaos.recording import Occurrence
 from tests.chaos.strike import Strike
 from tests.chaos.truth import look
-from tests.e2e.environment import APP_HOSTS, Environment, Played
+from tests.e2e.environment import PLAYBOOK_SECONDS, WITNESS_SECONDS, Environment, Played
+from tests.witness.process import Witness
 
-__all__ = ["CHEAP", "Fallen", "Scene", "SceneError"]
+__all__ = ["Fallen", "Scene", "SceneError"]
 
-# A short watch, and no waiting for what will not come.
-CHEAP = {
-    "watch_seconds": 1,
-    "watch_slice_seconds": 1,
-    "watch_min_requests": 5,
-    "app_health_deadline": 15,
-    "app_stop_timeout": 10,
-    "rolling_drain_seconds": 5,
-}
+REQUESTS_A_SECOND = 25  # more of them only take the processors from the playbooks
 START_SECONDS = 400.0
 DEATH_SECONDS = 30.0
 KEPT_ARTIFACTS = 12
@@ -54,37 +47,28 @@ class Fallen:
     """Pids of what lives on of the run."""
 
 
-class Scene(Environment):
-    """An embedded environment with versions that each bring a migration of their own."""
+class Scene:
+    """An environment, with versions that each bring a migration of their own."""
 
-    def __init__(self, root: Path) -> None:
-        """Take an environment that may have been used before."""
-        super().__init__(root)
+    def __init__(self, shop: Environment, ground: Ground) -> None:
+        """Take an environment that may have been used before.
+
+        Args:
+            shop: what playbooks are run on.
+            ground: its hosts, where the truth is read from.
+        """
+        self.shop = shop
+        self.ground = ground
         self._migrations = 0
-        self.recording = root / "recording.jsonl"
 
-    def command(self, playbook: str, *arguments: str, **variables: Any) -> list[str]:
-        """Return the command line of a playbook, with the cheap settings."""
-        return super().command(playbook, *arguments, **{**CHEAP, **variables})
-
-    def variables(self, tasks: Path | None = None, **more: str) -> dict[str, str]:
-        """Return the environment variables of a playbook, whose tasks are recorded."""
-        return super().variables(tasks, **{"BATON_RECORDING": str(self.recording), **more})
-
-    def new_version(self, *, edits: dict[str, str] | None = None, like: str = "v1.1.0") -> str:
+    def new_version(self, *, edits: dict[str, str] | None = None) -> str:
         """Make a version with a migration of its own, and all that came before it."""
         self._migrations += 1
-        version = super().new_version(edits={**migrations.files(self._migrations), **(edits or {})}, like=like)
-        for path in sorted(self.root.glob("artifacts/shop-v9.*.tar.gz"), key=lambda path: path.stat().st_mtime)[
-            :-KEPT_ARTIFACTS
-        ]:
+        version = self.shop.new_version(edits={**migrations.files(self._migrations), **(edits or {})})
+        made = sorted(self.shop.root.glob("artifacts/shop-v9.*.tar.gz"), key=lambda path: path.stat().st_mtime)
+        for path in made[:-KEPT_ARTIFACTS]:
             path.unlink()
         return version
-
-    def begin(self) -> None:
-        """Give the environment a history: two versions, each proven."""
-        self.must("release", release_version="v1.0.0")
-        self.settle()
 
     def settle(self) -> None:
         """Bring a new version, proven, in a slot, with the one before it hot beside it.
@@ -92,13 +76,13 @@ class Scene(Environment):
         Raises:
             SceneError: that did not go well.
         """
-        played = self.release(self.new_version())
+        played = self.shop.release(self.new_version())
         if played.code != 0:
             raise SceneError(f"a release between two strikes failed:\n{played.output}")
 
     def prepare(self, procedure: Procedure) -> str:
         """Have a proven version live, one to go back to, and what the procedure needs; return the version that it is to bring."""
-        if not self.settled() or not self.version_before(*look(self).served):
+        if not self.settled() or not self.version_before(*look(self.ground).served):
             self.settle()
         if procedure.goal in ("new", "bad"):
             return self.new_version(edits=BROKEN if procedure.goal == "bad" else {})
@@ -107,39 +91,38 @@ class Scene(Environment):
             self.settle()
             goal = self._hot() if procedure.goal == "hot" else self._warm()
         if not goal:
-            raise SceneError(f"there is no version for a {procedure.name}: {look(self)}")
+            raise SceneError(f"there is no version for a {procedure.name}: {look(self.ground)}")
         return goal
-
-    def let_the_lease_run_out(self) -> None:
-        """Do what time would do."""
-        path = self.state("lb1") / "lease.json"
-        path.write_text(json.dumps({**self.lease(), "expires_at": 0}))
 
     def settled(self) -> bool:
         """Say whether one proven version is live, in one slot of all hosts, and nobody holds the lock."""
-        truth = look(self)
+        truth = look(self.ground)
         versions = truth.versions(truth.live)
         one = versions.pop() if len(versions) == 1 else ""
         return bool(one) and truth.served == {one} and self._proven(one) and not truth.lease[1]
 
     def _hot(self) -> str:
-        truth = look(self)
+        truth = look(self.ground)
         versions = truth.versions(other(truth.live))
         one = versions.pop() if len(versions) == 1 else ""
         return one if one and self._proven(one) else ""
 
     def _warm(self) -> str:
-        in_slots = {self.slot(host, slot).get("version") for host in APP_HOSTS for slot in SLOTS}
+        in_slots = {self._in_slot(host, slot) for host in self.ground.apps for slot in SLOTS}
         proven = [version for run in self.history() if (version := run["version"]) not in in_slots]
         return next((version for version in proven if self._proven(version)), "")
 
+    def _in_slot(self, host: str, slot: str) -> str:
+        record = self.ground.text(host, "app", f"slots/{slot}/slot.json")
+        return str(json.loads(record).get("version")) if record else ""
+
     def _proven(self, version: str) -> bool:
-        marks = [self.host(host) / "shop" / "releases" / version / ".baton-release.json" for host in APP_HOSTS]
-        return all(mark.exists() and json.loads(mark.read_text()).get("verified_at") for mark in marks)
+        marks = [self.ground.text(host, "app", f"releases/{version}/.baton-release.json") for host in self.ground.apps]
+        return all(mark and json.loads(mark).get("verified_at") for mark in marks)
 
     def history(self) -> list[dict[str, Any]]:
         """Return the runs in the journal, the newest first."""
-        return [run for run in journal.fold(self.runs()) if run.get("version")]
+        return [run for run in fold(journal(self.ground)) if run.get("version")]
 
     def version_before(self, version: str) -> str:
         """Return what was live before ``version`` came by a release."""
@@ -152,20 +135,34 @@ class Scene(Environment):
         """Return the variables with which the procedure brings ``goal``."""
         return {**procedure.variables, f"{procedure.playbook}_version": goal}
 
+    def clients(self) -> dict[str, Witness]:
+        """Return a client of each load balancer, which writes down every request; it is not started yet."""
+        return {
+            balancer: Witness(
+                self.ground.url(balancer),
+                self.shop.root / "ledgers" / f"{balancer}-{time.time_ns()}.jsonl",
+                seconds=WITNESS_SECONDS,
+                rate=REQUESTS_A_SECOND,
+                paths=self.ground.paths,
+            )
+            for balancer in self.ground.balancers
+        }
+
     def record(self, procedure: Procedure, goal: str) -> tuple[Played, list[Occurrence]]:
         """Run the procedure undisturbed; return its tasks in their order."""
-        self.recording.unlink(missing_ok=True)
-        played = self.play(procedure.playbook, **self.arguments(procedure, goal))
-        return played, read(self.recording)
+        arguments = self.arguments(procedure, goal)
+        with Controller(self.shop, procedure.playbook, arguments, at=None, warm=True) as controller:
+            controller.ended(PLAYBOOK_SECONDS)
+        return controller.played(), controller.recording()
 
     def fell(self, strike: Strike, procedure: Procedure, goal: str) -> Fallen:
         """Run the procedure until the strike kills it."""
-        middle, task = strike.moment == "middle", strike.occurrence
+        task, moment, warm = strike.occurrence, strike.moment, strike.moment == "before"
         arguments = self.arguments(procedure, goal)
         # Held before a task, no module is under way that could live on, so they may be the quick ones.
-        with Controller(self, procedure.playbook, arguments, at=task, in_worker=middle, warm=not middle) as controller:
+        with Controller(self.shop, procedure.playbook, arguments, at=task, moment=moment, warm=warm) as controller:
             reached = controller.reached(START_SECONDS)
-            time.sleep(strike.delay if middle and reached else 0)
+            time.sleep(strike.delay if moment == "middle" and reached else 0)
             controller.send(strike.death.signal, group=strike.death.to_group)
             code = controller.ended(DEATH_SECONDS)
             orphans = controller.orphans() if code is not None else []
@@ -174,6 +171,6 @@ class Scene(Environment):
             run=controller.run,
             code=code if reached else None,
             output=controller.played().output,
-            in_task=middle and ended != [task.hosts],
+            in_task=moment != "before" and ended != [task.hosts],
             orphans=orphans,
         )

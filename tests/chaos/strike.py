@@ -12,9 +12,11 @@ from tests.chaos.recording import Occurrence
 
 __all__ = ["DEATHS", "MOMENTS", "WAYS", "Death", "Moment", "Strike", "Way", "dealt", "every"]
 
-Moment = Literal["before", "middle"]
+Moment = Literal["before", "middle", "between"]
+"""Between: the first host's worker has been started and lives on, and no other one ever starts."""
 Way = Literal["same command", "rollback"]
 MOMENTS: tuple[Moment, ...] = ("before", "middle")
+"""Those that every task has."""
 WAYS: tuple[Way, ...] = ("same command", "rollback")
 
 

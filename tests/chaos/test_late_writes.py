@@ -12,6 +12,7 @@ from tests.chaos.controller import Controller
 from tests.chaos.procedures import named
 from tests.chaos.recording import Occurrence, first
 from tests.chaos.scene import Scene
+from tests.e2e.environment import Environment
 from tests.witness.checker import judge
 
 Tasks = Callable[[str], list[Occurrence]]
@@ -20,9 +21,9 @@ ENDS_SECONDS = 120.0
 POLL_SECONDS = 0.002
 
 
-def orphaned(shop: Scene, version: str, task: Occurrence) -> Controller:
+def orphaned(shop: Environment, version: str, task: Occurrence) -> Controller:
     """Release ``version`` up to the task, pause each of its workers as soon as there is one, kill the rest; return what died."""
-    release = Controller(shop, "release", {"release_version": version}, at=task, in_worker=True)
+    release = Controller(shop, "release", {"release_version": version}, at=task, moment="middle")
     with release as controller:
         assert controller.reached(REACHED_SECONDS), controller.played().output
         deadline, paused = time.monotonic() + REACHED_SECONDS, set[int]()
@@ -52,9 +53,9 @@ def go_on(controller: Controller) -> int:
     return len(controller.started) - already
 
 
-def test_a_late_installation_changes_nothing(shop: Scene, tasks: Tasks) -> None:
+def test_a_late_installation_changes_nothing(scene: Scene, shop: Environment, tasks: Tasks) -> None:
     task = first(tasks("release"), "Install the version")
-    late, version = shop.prepare(named("release")), shop.new_version()
+    late, version = scene.prepare(named("release")), scene.new_version()
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("late"))
         witness.wait_until_flowing()
@@ -70,9 +71,11 @@ def test_a_late_installation_changes_nothing(shop: Scene, tasks: Tasks) -> None:
     assert shop.served()["version"] == version
 
 
-def test_a_late_switch_changes_nothing_although_the_slot_it_expects_is_live_again(shop: Scene, tasks: Tasks) -> None:
+def test_a_late_switch_changes_nothing_although_the_slot_it_expects_is_live_again(
+    scene: Scene, shop: Environment, tasks: Tasks
+) -> None:
     task = first(tasks("release"), "Switch")
-    late = shop.prepare(named("release"))
+    late = scene.prepare(named("release"))
     live, served = shop.live(), shop.served()["version"]
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("late"))
@@ -93,14 +96,14 @@ def test_a_late_switch_changes_nothing_although_the_slot_it_expects_is_live_agai
 
 
 def test_a_late_installation_does_not_stop_the_slot_that_a_rollback_has_just_made_live(
-    shop: Scene, tasks: Tasks
+    scene: Scene, shop: Environment, tasks: Tasks
 ) -> None:
     """The slot that was idle is live again before the rollback has anything to do on the app hosts."""
     install, verify = (
         first(tasks("release"), "Install the version"),
         first(tasks("hot rollback"), "Ask through this load balancer for the version"),
     )
-    version, late = shop.prepare(named("hot rollback")), shop.new_version()
+    version, late = scene.prepare(named("hot rollback")), scene.new_version()
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("late"))
         witness.wait_until_flowing()
@@ -117,8 +120,10 @@ def test_a_late_installation_does_not_stop_the_slot_that_a_rollback_has_just_mad
     assert shop.served()["version"] == version
 
 
-def test_a_lease_that_a_late_worker_took_for_a_dead_controller_holds_nobody_up(shop: Scene, tasks: Tasks) -> None:
-    version = shop.prepare(named("release"))
+def test_a_lease_that_a_late_worker_took_for_a_dead_controller_holds_nobody_up(
+    scene: Scene, shop: Environment, tasks: Tasks
+) -> None:
+    version = scene.prepare(named("release"))
     dead = orphaned(shop, version, first(tasks("release"), "Take the lease"))
     assert go_on(dead) <= 1
     played = shop.release(version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from tests.chaos.controller import Controller
 from tests.chaos.procedures import named
 from tests.chaos.recording import Occurrence, first
 from tests.chaos.scene import Scene
+from tests.e2e.environment import Environment
 from tests.witness.checker import judge
 
 Tasks = Callable[[str], list[Occurrence]]
@@ -27,10 +29,22 @@ PATIENCE_SECONDS = 60.0
 """Of the users: twenty controllers take all the processor time that there is, and slow is not lost."""
 
 
-def test_of_twenty_controllers_at_once_one_runs(shop: Scene, tasks: Tasks) -> None:
+def let_the_lease_run_out(shop: Environment) -> None:
+    """Do what time would do."""
+    (shop.state("lb1") / "lease.json").write_text(json.dumps({**shop.lease(), "expires_at": 0}))
+
+
+def switch_by_hand(shop: Environment, slot: str) -> None:
+    """Do what a person could do at the load balancer."""
+    by_hand = shop.state("lb1") / "by-hand"
+    by_hand.write_text(slot)
+    by_hand.replace(shop.state("lb1") / "live")
+
+
+def test_of_twenty_controllers_at_once_one_runs(scene: Scene, shop: Environment, tasks: Tasks) -> None:
     """All of them have a plan before the first one takes the lease, so only the lease keeps them apart."""
     lock = first(tasks("release"), "Take the lease")
-    version, token, runs = shop.prepare(named("release")), shop.lease()["token"], len(shop.runs())
+    version, token, runs = scene.prepare(named("release")), shop.lease()["token"], len(shop.runs())
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("twenty", timeout=PATIENCE_SECONDS))
         witness.wait_until_flowing()
@@ -72,9 +86,11 @@ def test_of_twenty_controllers_at_once_one_runs(shop: Scene, tasks: Tasks) -> No
         pytest.param("Renew the lease", marks=pytest.mark.thorough),
     ],
 )
-def test_a_controller_that_slept_past_its_lease_changes_nothing(shop: Scene, tasks: Tasks, name: str) -> None:
+def test_a_controller_that_slept_past_its_lease_changes_nothing(
+    scene: Scene, shop: Environment, tasks: Tasks, name: str
+) -> None:
     task = first(tasks("release"), name)
-    slept, version = shop.prepare(named("release")), shop.new_version()
+    slept, version = scene.prepare(named("release")), scene.new_version()
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("slept"))
         witness.wait_until_flowing()
@@ -92,7 +108,7 @@ def test_a_controller_that_slept_past_its_lease_changes_nothing(shop: Scene, tas
         assert too_early.code != 0
         assert "held by sleeper since" in " ".join(too_early.output.split())
         assert too_early.changed() == []
-        shop.let_the_lease_run_out()
+        let_the_lease_run_out(shop)
         played = shop.release(version, release_over_unverified=True)
         assert played.code == 0, played.output
         before, pids, already = shop.snapshot(), shop.pids(), len(late.played().tasks)
@@ -110,10 +126,10 @@ def test_a_controller_that_slept_past_its_lease_changes_nothing(shop: Scene, tas
     )
 
 
-def test_a_switch_by_somebody_else_stops_a_release(shop: Scene, tasks: Tasks) -> None:
+def test_a_switch_by_somebody_else_stops_a_release(scene: Scene, shop: Environment, tasks: Tasks) -> None:
     """Somebody without a lease, a person at the load balancer for example, moves the traffic after the plan was made."""
     task = first(tasks("release"), "Switch")
-    version, served = shop.prepare(named("release")), shop.served()["version"]
+    version, served = scene.prepare(named("release")), shop.served()["version"]
     idle = other(shop.live())
     with ExitStack() as stack:
         witness = stack.enter_context(shop.witness("hand"))
@@ -121,12 +137,31 @@ def test_a_switch_by_somebody_else_stops_a_release(shop: Scene, tasks: Tasks) ->
         release = Controller(shop, "release", {"release_version": version}, at=task)
         controller = stack.enter_context(release)
         assert controller.reached(ALL_START_SECONDS), controller.played().output
-        by_hand = shop.state("lb1") / "by-hand"
-        by_hand.write_text(idle)
-        by_hand.replace(shop.state("lb1") / "live")
+        switch_by_hand(shop, idle)
         controller.go_on()
         assert controller.ended(ALL_END_SECONDS) == 2
         ledger = witness.stop()
     assert judge(ledger).ok, judge(ledger).reasons
     assert f"Found: {idle} is live on this load balancer" in " ".join(controller.played().output.split())
     assert shop.served()["version"] == served
+
+
+def test_a_switch_by_somebody_else_after_the_plan_is_refused_in_words(
+    scene: Scene, shop: Environment, tasks: Tasks
+) -> None:
+    task = first(tasks("release"), "Fence off older runs, and see under the fence that the plan is still true")
+    version, live = scene.prepare(named("release")), shop.live()
+    with Controller(shop, "release", {"release_version": version}, at=task) as controller:
+        assert controller.reached(ALL_START_SECONDS), controller.played().output
+        switch_by_hand(shop, other(live))
+        try:
+            controller.go_on()
+            assert controller.ended(ALL_END_SECONDS) == 2
+            assert shop.live() == other(live)
+        finally:
+            switch_by_hand(shop, live)
+    told = " ".join(controller.played().output.split())
+    assert (
+        f"Found: {other(live)} is live on this load balancer. Expected: {live}, as it was when the plan was made"
+        in told
+    )

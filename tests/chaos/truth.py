@@ -4,80 +4,98 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
 from ansible_collections.baton.release.plugins.module_utils.slots import SLOTS, other
 
-from tests.e2e.environment import APP_HOSTS, Environment
+from tests.chaos.ground import Ground, Routing, Unit, lease
 
-__all__ = ["Truth", "contradictions", "look"]
+__all__ = ["Front", "Truth", "contradictions", "look"]
 
 ASKED = 8
 ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Truth:
-    """The slot in the load balancer's file, the versions that users get, and what answers in each slot of each host."""
+class Front:
+    """A load balancer: where it sends requests, and the versions that its users get."""
 
-    live: str
+    name: str
+    routing: Routing
     served: frozenset[str]
-    answering: tuple[tuple[str, str, str], ...]
-    """(host, slot, version) of each slot that answers."""
-    seats: tuple[tuple[str, str], ...]
-    """(host, slot) of the servers that a rolling update under way has traffic at; the slot is "out" for a host without one."""
-    share: int
-    """Per cent of the clients that reach the other slot."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the load balancers do, what answers in each slot of each host, and who holds the lock."""
+
+    fronts: tuple[Front, ...]
+    hosts: tuple[str, ...]
+    answering: dict[tuple[str, str], str]
+    """The version that answers, by (host, slot); "" for none."""
+    units: dict[tuple[str, str], Unit]
+    """What supervises each slot, by (host, slot)."""
     lease: tuple[int, str]
     """Its token, and who holds it."""
 
+    @property
+    def live(self) -> str:
+        """What is live at all load balancers; "" where they differ."""
+        found = {front.routing.live for front in self.fronts}
+        return found.pop() if len(found) == 1 else ""
+
+    @property
+    def served(self) -> frozenset[str]:
+        """The versions that users get, wherever they ask."""
+        return frozenset[str]().union(*(front.served for front in self.fronts))
+
+    @property
+    def shares(self) -> set[int]:
+        """The shares of the clients that reach the other slot, but for none, in per cent."""
+        return {front.routing.share for front in self.fronts} - {0}
+
     def versions(self, slot: str) -> set[str]:
         """Return the versions that answer in ``slot``; "" for a host where none does."""
-        found = {host: version for host, its, version in self.answering if its == slot}
-        return {found.get(host, "") for host in APP_HOSTS}
+        return {self.answering.get((host, slot), "") for host in self.hosts}
 
-    @property
-    def beside(self) -> str:
-        """What status.yml has to say of a share in the slot that is not live."""
-        if not self.share:
+    def traffic(self, routing: Routing) -> str:
+        """Return what status.yml has to say of a load balancer."""
+        if routing.live in SLOTS:
+            return f"{routing.live} ({self._all_of(routing.live)})"
+        return "mixed, a rolling update is under way: " + ", ".join(
+            f"{host} {slot}" + (f" ({self.answering[host, slot] or 'nothing'})" if slot in SLOTS else "")
+            for host, slot in routing.seats
+        )
+
+    def beside(self, routing: Routing) -> str:
+        """Return what status.yml has to say of a share in the slot that is not live."""
+        if not routing.share:
             return ""
-        versions = self.versions(other(self.live))
-        version = versions.pop() if len(versions) == 1 else "different versions"
-        return f"{self.share} % of the clients reach {other(self.live)} ({version})"
+        slot = other(routing.live)
+        return f"{routing.share} % of the clients reach {slot} ({self._all_of(slot)})"
 
-    @property
-    def traffic(self) -> str:
-        """What status.yml has to say of the load balancer."""
-        if self.live not in SLOTS:
-            answering = {(host, slot): version for host, slot, version in self.answering}
-            return "mixed, a rolling update is under way: " + ", ".join(
-                f"{host} {slot}" + (f" ({answering.get((host, slot), 'nothing')})" if slot in SLOTS else "")
-                for host, slot in self.seats
-            )
-        versions = self.versions(self.live)
-        return f"{self.live} ({versions.pop() if len(versions) == 1 else 'different versions'})"
+    def _all_of(self, slot: str) -> str:
+        versions = self.versions(slot)
+        return versions.pop() if len(versions) == 1 else "different versions"
 
 
-def look(shop: Environment) -> Truth:
+def look(ground: Ground) -> Truth:
     """Return what is true now."""
-    ports = json.loads((shop.root / "ports.json").read_text())
-    places = [(host, slot, f"http://127.0.0.1:{ports[host][slot]}") for host in APP_HOSTS for slot in SLOTS]
-    lease, live = shop.lease(), shop.live()
+    slots = [(host, slot) for host in ground.apps for slot in SLOTS]
+    lock = lease(ground)
     return Truth(
-        live=live,
-        served=frozenset(_version(shop.url) for _ in range(ASKED)),
-        answering=tuple((host, slot, version) for host, slot, url in places if (version := _version(url))),
-        seats=tuple((host, _seat(shop, host, ports[host])) for host in APP_HOSTS) if live not in SLOTS else (),
-        share=shop.share(),
-        lease=(lease["token"], lease["owner"]),
+        fronts=tuple(_front(ground, name) for name in ground.balancers),
+        hosts=ground.apps,
+        answering={place: _version(ground.address(*place)) for place in slots},
+        units={(host, slot): unit for host in ground.apps for slot, unit in ground.units(host).items()},
+        lease=(lock["token"], lock["owner"]),
     )
 
 
-def _seat(shop: Environment, host: str, ports: dict[str, int]) -> str:
-    seat = (shop.state("lb1") / "seats" / host).read_text()
-    return next((slot for slot in SLOTS if seat.endswith(f":{ports[slot]}")), "out")
+def _front(ground: Ground, name: str) -> Front:
+    url = ground.url(name)
+    return Front(name, ground.routing(name), frozenset(_version(url) for _ in range(ASKED)))
 
 
 def _version(url: str) -> str:
@@ -91,25 +109,33 @@ def _version(url: str) -> str:
 def contradictions(status: str, truth: Truth) -> list[str]:
     """Return where the table of status.yml (its white space made single) does not say what is true."""
     slots = {
-        (host, slot): found[1] if (found := re.search(rf"{host} .*?\b{slot}: (\S+) running", line)) else ""
+        (host, slot): found[1] if (found := re.search(rf"\b{slot}: (\S+) running", line)) else ""
         for line in status.splitlines()
-        for host in APP_HOSTS
+        for host in truth.hosts
         for slot in SLOTS
-        if re.search(rf"\b{host} blue: ", line)
+        if f"{host} blue: " in line
     }
     wrong = [] if slots else ["status.yml shows no slots"]
-    answering = {(host, slot): version for host, slot, version in truth.answering}
     wrong += [
-        f"status.yml says that {host} runs {said or 'nothing'} in {slot}, there answers {answering.get((host, slot), 'nothing')}"
-        for (host, slot), said in slots.items()
-        if said != answering.get((host, slot), "")
+        f"status.yml says that {host} runs {said or 'nothing'} in {slot}, there answers {truth.answering[host, slot] or 'nothing'}"
+        for host in truth.hosts
+        for slot in SLOTS
+        if (said := slots.get((host, slot), "")) != truth.answering[host, slot]
     ]
-    if f"lb1: {truth.traffic}" not in status:
-        wrong.append(f"status.yml does not say 'lb1: {truth.traffic}'")
-    if truth.beside not in status or (not truth.beside and "% of the clients reach" in status):
-        wrong.append(f"status.yml does not say {truth.beside or 'that no share is left'!r}")
+    for front in truth.fronts:
+        wrong += _contradictions_of(front, status, truth)
     token, owner = truth.lease
     lock = f"lease {token} of {owner} since" if owner else f"lock free; lease {token} was the last"
     if lock not in status:
         wrong.append(f"status.yml does not say {lock!r}")
     return wrong
+
+
+def _contradictions_of(front: Front, status: str, truth: Truth) -> list[str]:
+    traffic, beside = f"{front.name}: {truth.traffic(front.routing)}", truth.beside(front.routing)
+    said = next((line for line in status.splitlines() if traffic in line), None)
+    if said is None:
+        return [f"status.yml does not say {traffic!r}"]
+    if beside not in said or (not beside and "% of the clients reach" in said):
+        return [f"status.yml does not say of {front.name} {beside or 'that no share is left'!r}"]
+    return []

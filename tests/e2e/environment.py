@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 import xmlrpc.client
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,10 @@ def warmly(severed: Path) -> dict[str, str]:
 class Environment:
     """Three app hosts, a load balancer and a database under ``root``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, settings: Mapping[str, Any] | None = None) -> None:
+        """Take a directory that may have been used before, and what all playbooks get beside the settings of tests."""
         self.root = root
+        self.settings = {**SETTINGS, **(settings or {})}
         self.severed = root / "severed"
         self.severed.mkdir(parents=True, exist_ok=True)
         self.overlay = root / "overlay.yml"
@@ -113,7 +115,7 @@ class Environment:
 
     def command(self, playbook: str, *arguments: str, **variables: Any) -> list[str]:
         """Return the command line of a playbook."""
-        settings = json.dumps({**SETTINGS, **variables})
+        settings = json.dumps({**self.settings, **variables})
         # Arguments may name an inventory of their own instead.
         own = ("-i", str(ROOT / "inventories" / "local"), "-i", str(self.overlay))
         inventories = () if "--inventory" in arguments else own
@@ -203,11 +205,11 @@ class Environment:
         return {
             f"{host}/{program['name']}": program["pid"]
             for host in (*APP_HOSTS, "lb1", "db1")
-            for program in self._programs(host)
+            for program in self.programs(host)
             if program["statename"] == "RUNNING"
         }
 
-    def _programs(self, host: str) -> list[dict[str, Any]]:
+    def programs(self, host: str) -> list[dict[str, Any]]:
         """Ask a host's supervisord what it runs; nothing, where none answers."""
         config = configparser.RawConfigParser()
         config.read(self.host(host) / "supervisor" / "supervisord.conf")

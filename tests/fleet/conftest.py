@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.conftest import tasks
+from tests.chaos.scene import Scene
 from tests.e2e.conftest import artifacts
 from tests.fleet.hosts import Fleet
 from tests.fleet.of_tests import a_fleet
 from tests.fleet.prod import Prod, Sized
 from tests.fleet.shape import Shape
+from tests.fleet.strikes import scene_of
 
-__all__ = ["artifacts", "fleet", "prod", "shop"]
+__all__ = ["artifacts", "fleet", "prod", "scene", "shop", "tasks"]
 
 APP_HOSTS = int(os.environ.get("BATON_TEST_APP_HOSTS", "3"))
 
@@ -39,3 +42,9 @@ def prod(fleet: Fleet, artifacts: Path, tmp_path_factory: pytest.TempPathFactory
 def shop(prod: Prod) -> Prod:
     """The same fleet, in which tests leave some version live."""
     return prod
+
+
+@pytest.fixture(scope="package")
+def scene(prod: Prod) -> Scene:
+    """The same fleet, on which the controller dies."""
+    return scene_of(prod)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from ansible_collections.baton.release.plugins.module_utils.files import locked,
 
 from tests.fleet import engine, files, image, inventories, keys, limits, ready, servers
 from tests.fleet.docker import attempt, docker, inspect, labelled
-from tests.fleet.hosts import Fleet
+from tests.fleet.hosts import Fleet, control
 from tests.fleet.shape import Host, Shape, hosts
 from tests.postgres import free_port
 
@@ -93,16 +92,11 @@ def down(*, name: str = DEFAULT, root: Path | None = None) -> bool:
             docker("network", "rm", *networks)
     record = read_json(directory / "fleet.json") or {}
     if record.get("name") == name:
-        shutil.rmtree(_control(str(record["id"])), ignore_errors=True)
+        shutil.rmtree(control(str(record["id"])), ignore_errors=True)
         shutil.rmtree(directory)
     if name == DEFAULT and LINK.is_symlink() and not LINK.exists():
         LINK.unlink()
     return bool(containers or networks)
-
-
-def _control(number: str) -> Path:
-    # The path of a socket may have a hundred characters, so it cannot be in a directory that may lie deep.
-    return Path(tempfile.gettempdir()) / f"baton-fleet-{number}"
 
 
 def _known(directory: Path, name: str, shape: Shape) -> dict[str, Any] | None:
@@ -239,11 +233,11 @@ def _fill(fleet: Fleet) -> None:
 def _describe(fleet: Fleet, balancer: str) -> None:
     """Write the inventory."""
     record = read_json(fleet.root / "fleet.json") or {}
-    control = _control(record["id"])
-    control.mkdir(mode=0o700, exist_ok=True)
+    connections = control(record["id"])
+    connections.mkdir(mode=0o700, exist_ok=True)
     more = {"fleet_name": fleet.name, "fleet_secrets_path": str(fleet.root / "secrets.json")}
     shared = inventories.variables(
-        login=fleet.root / "key", known=fleet.root / "known_hosts", control=control, more=more
+        login=fleet.root / "key", known=fleet.root / "known_hosts", control=connections, more=more
     )
     inventories.write(fleet.inventory, list(fleet.hosts.values()), shared, balancer=balancer)
 

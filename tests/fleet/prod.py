@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.e2e.environment import ROOT, Environment
 from tests.fleet.hosts import Fleet
 from tests.witness.checker import judge
 from tests.witness.ledger import Ledger
-from tests.witness.process import Witness
+from tests.witness.process import Witness, watched
 
 __all__ = ["DOMAIN", "Prod", "Sized"]
 
@@ -83,17 +83,9 @@ class Prod(Environment):
     @contextmanager
     def watched(self, name: str, *balancers: str, rate: float = RATE) -> Iterator[dict[str, Ledger]]:
         """Have clients ask the load balancers (all of them) all the while; what they wrote down is there in the end."""
-        ledgers: dict[str, Ledger] = {}
-        with ExitStack() as stack:
-            witnesses = {
-                balancer: stack.enter_context(self._client(f"{name}-{balancer}", balancer, rate))
-                for balancer in balancers or self.fleet.names("lb")
-            }
-            for witness in witnesses.values():
-                witness.wait_until_flowing()
+        names = balancers or self.fleet.names("lb")
+        with watched({balancer: self._client(f"{name}-{balancer}", balancer, rate) for balancer in names}) as ledgers:
             yield ledgers
-            for balancer, witness in witnesses.items():
-                ledgers[balancer] = witness.stop()
 
     @contextmanager
     def unharmed(self, name: str, *balancers: str) -> Iterator[None]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from typing import Any
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils.slots import other
 
-from tests.chaos.controller import Controller
-from tests.chaos.recording import Occurrence
 from tests.fleet.capacity import Capacity
 from tests.fleet.prod import DOMAIN, Prod
 
@@ -119,22 +116,6 @@ def test_a_load_balancer_that_is_killed_meanwhile_comes_back_with_what_is_live(s
         assert played.code == 0, played.output
     shop.fleet.ssh("lb2", "curl -sS --retry 20 --retry-delay 1 --retry-all-errors -o /dev/null http://127.0.0.1/")
     assert f'"version":"{version}"' in shop.fleet.ssh("lb2", "curl -sS http://127.0.0.1/health").replace(" ", "")
-
-
-def test_a_controller_that_is_killed_while_it_switches_leaves_what_the_same_command_finishes(shop: Prod) -> None:
-    """One load balancer may have been switched by then, and the other not: a worker lives on for a while."""
-    version = shop.new_version()
-    # The lease of the run that dies lasts for as long as its migration might take.
-    given = {"release_version": version, "release_lock_ttl": 5, "database_lock_timeout": 5, "database_timeout": 15}
-    switch = Occurrence("Switch", 1, "baton.release.lb_switch", hosts=(), seconds=0)
-    with shop.unharmed("controller"):
-        with Controller(shop, "release", given, at=switch, in_worker=True) as controller:
-            assert controller.reached(BOUNDED_SECONDS), controller.played().output
-            controller.send(signal.SIGKILL, group=True)
-            assert controller.ended(10) == -signal.SIGKILL
-        shop.must("release", release_version=version, release_lock_wait=60)
-    assert shop.served()["version"] == version
-    assert [shop.unit(host, shop.live()) for host in APP_HOSTS] == ["active"] * len(APP_HOSTS)
 
 
 def test_after_a_reboot_of_every_host_what_was_live_answers_and_the_idle_slot_does_not_run(shop: Prod) -> None:

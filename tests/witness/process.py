@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -17,7 +18,7 @@ from tests.witness.checker import is_failure
 from tests.witness.ledger import Ledger, load
 from tests.witness.options import Options, longest_end
 
-__all__ = ["Witness", "WitnessError"]
+__all__ = ["Witness", "WitnessError", "watched"]
 
 # The client says so once its signal handlers are in place; only then may it be stopped.
 STARTED = b"witness: pid "
@@ -186,3 +187,17 @@ class Witness:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def watched(witnesses: typing.Mapping[str, Witness]) -> typing.Iterator[dict[str, Ledger]]:
+    """Have all of these witnesses see traffic flow, all the while; what each of them saw is there in the end, by its name."""
+    ledgers: dict[str, Ledger] = {}
+    with contextlib.ExitStack() as stack:
+        for witness in witnesses.values():
+            stack.enter_context(witness)
+        for witness in witnesses.values():
+            witness.wait_until_flowing()
+        yield ledgers
+        for name, witness in witnesses.items():
+            ledgers[name] = witness.stop()

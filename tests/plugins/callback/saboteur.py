@@ -13,8 +13,8 @@ description:
   - Appends a JSON line for each start of a task, and for each end of it on a host, to the file E(BATON_RECORDING).
   - Runs the shell command E(BATON_SABOTAGE) before the task whose name is E(BATON_SABOTAGE_BEFORE). It finds the pid of
     ansible-playbook in E(PLAYBOOK_PID).
-  - With a number in E(BATON_SABOTAGE_NTH) only the so-manieth task of that name counts. With V(worker) in E(BATON_SABOTAGE_AT) the
-    command runs when the task's first worker is started, with any other value before the task.
+  - With a number in E(BATON_SABOTAGE_NTH) only the so-manieth task of that name counts. With a number in E(BATON_SABOTAGE_WORKER) the
+    command runs when the task's so-manieth worker is about to be started, without one before the task.
   - With a directory in E(BATON_TEST_MODULES) the zips that are made of modules are kept there for the next playbook.
   - With the address of a warm Python in E(BATON_TEST_WARM), tasks of the controller alone are done in its process.
 """
@@ -55,7 +55,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         """Start counting."""
         super().__init__()
         self._started: collections.Counter[str] = collections.Counter()
-        self._workers_of = ""
+        self._workers = 0
         if kept := os.environ.get("BATON_TEST_MODULES"):
             Path(kept).mkdir(parents=True, exist_ok=True)
             Path(C.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(kept)
@@ -68,19 +68,18 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core ships 
         """Count the task, and do what the test asked for before it."""
         name = _name(task)
         self._started[name] += 1
-        self._workers_of = ""
+        self._workers = 0
         action = _action(task)
         start = {"event": "start", "action": action, "remote": action not in ON_CONTROLLER}
         _append("BATON_RECORDING", {**self._occurrence(task), **start})
-        if os.environ.get("BATON_SABOTAGE_AT") != "worker":
+        if "BATON_SABOTAGE_WORKER" not in os.environ:
             self._sabotage(name)
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:  # noqa: ARG002  # as Ansible calls it
-        """Do what the test asked for when the first worker of the task is started."""
-        name = _name(task)
-        if os.environ.get("BATON_SABOTAGE_AT") == "worker" and self._workers_of != name:
-            self._workers_of = name
-            self._sabotage(name)
+        """Do what the test asked for when a worker of the task is about to be started."""
+        self._workers += 1
+        if os.environ.get("BATON_SABOTAGE_WORKER") == str(self._workers):
+            self._sabotage(_name(task))
 
     def _sabotage(self, name: str) -> None:
         command, wanted = os.environ.get("BATON_SABOTAGE"), os.environ.get("BATON_SABOTAGE_NTH")

@@ -28,6 +28,15 @@ def test_a_load_balancer_that_is_fenced_refuses_an_older_lease(tmp_path: Path) -
     assert not (tmp_path / "live").exists()
 
 
+def test_under_the_fence_a_plan_for_something_else_is_refused_in_words(tmp_path: Path) -> None:
+    assert ask(tmp_path, "fenced", token=2, expected="none")["live"] == "none"
+    with pytest.raises(BatonError) as refusal:
+        ask(tmp_path, "fenced", token=3, expected="blue")
+    for part in ("Found: none is live", "Expected: blue, as it was when the plan was made", "run again"):
+        assert part in str(refusal.value)
+    assert ask(tmp_path, "gathered")["newest_token"] == 3
+
+
 def test_an_older_lease_prepares_no_seats(tmp_path: Path) -> None:
     ask(tmp_path, "fenced", token=2)
     with pytest.raises(BatonError, match="has seen lease 2"):
