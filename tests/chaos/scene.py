@@ -76,6 +76,9 @@ class Scene:
         Raises:
             SceneError: that did not go well.
         """
+        if not look(self.ground).live:
+            # A strike after which not all was well; the next ones begin with one slot live all the same.
+            self.shop.play("rollback")
         played = self.shop.release(self.new_version())
         if played.code != 0:
             raise SceneError(f"a release between two strikes failed:\n{played.output}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ def scene_of(prod: Prod) -> Scene:
 
 @contextmanager
 def on_a_fleet(root: Path, artifacts: Path) -> Iterator[Scene]:
-    """Have a fleet with prod on it, in ``root``, as long as it is needed.
+    """Have a fleet with prod on it, in ``root``, as long as it is needed; nothing of it is left where all went well.
 
     Raises:
         BatonError: there can be none here.
@@ -38,3 +39,4 @@ def on_a_fleet(root: Path, artifacts: Path) -> Iterator[Scene]:
         yield scene_of(prod)
     finally:
         lifecycle.down(name=name, root=root / "fleet")
+    shutil.rmtree(root)
