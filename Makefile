@@ -62,8 +62,9 @@ test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many
 	@echo "== Tests of the playbooks, on embedded environments of their own"
 	@$(BIN)/python -m pytest tests/chaos tests/install tests/e2e -n 2 --dist worksteal -q --durations=15 -m "not thorough"
 
-test-thorough: $(VENV)/.test ## Run what takes long and goes another way through what test-playbooks goes through
+test-thorough: $(VENV)/.test ## Run what takes long and goes another way through what test-playbooks and test-prod go through
 	@$(BIN)/python -m pytest tests/chaos tests/e2e -n 2 --dist worksteal -q --durations=15 -m thorough
+	@$(BIN)/python -m pytest tests/fleet -q --durations=15 -m thorough; ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended
 
 test-fleet: $(VENV)/.test ## Run what needs hosts with systemd and sshd, as containers (installs an engine as root on Debian)
 	@echo "== Tests on two fleets of hosts with systemd, side by side; they are gone afterwards"
@@ -73,7 +74,7 @@ test-systemd: $(VENV)/.test ## Run what is about one host: slots under systemd a
 	@$(BIN)/python -m pytest tests/systemd tests/containers -q --durations=5
 
 test-prod: $(VENV)/.test ## Run inventories/prod on a fleet
-	@$(BIN)/python -m pytest tests/fleet -q --durations=5
+	@$(BIN)/python -m pytest tests/fleet -q --durations=5 -m "not thorough"
 
 RELEASES = test_a_release_moves_traffic_without_losing_a_request test_a_version_that_fails_under_traffic_is_sent_back_by_the_watch test_a_hot_rollback_needs_only_the_load_balancer
 test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and ansible-core that are supported
