@@ -62,7 +62,7 @@ test-playbooks: $(VENV)/.test ## Run the playbooks: as they are, killed and many
 	@echo "== Tests of the playbooks, on embedded environments of their own"
 	@$(BIN)/python -m pytest tests/chaos tests/install tests/e2e -n 2 --dist worksteal -q --durations=15 -m "not thorough"
 
-test-thorough: $(VENV)/.test ## Run what takes long and goes another way through what test-playbooks goes through
+test-thorough: $(VENV)/.test ## Run what takes long and goes another way through what test-playbooks and test-prod go through
 	@$(BIN)/python -m pytest tests/chaos tests/e2e -n 2 --dist worksteal -q --durations=15 -m thorough; ended=$$?; \
 	$(BIN)/python -m pytest tests/fleet -q --durations=15 -m thorough || ended=$$?; $(BIN)/python -m tests.fleet idle; exit $$ended
 

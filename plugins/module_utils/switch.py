@@ -225,9 +225,11 @@ def _await_up(balancer: Balancer, wanted: Wanted) -> seats.Pools:
         if time.monotonic() >= deadline:
             where = next(iter([*short, *serving]), wanted.slot)
             seen = "the load balancer does not answer" if pools is None else f"it reports {up[where] or 'no server'} up"
+            silent = [server for server in serving.get(where, ()) if server not in up[where]]
             now = balancer.routing(pools or {})
             raise BatonError(
-                found=f"{seen} of {serving.get(where, [])} that would serve in {where}",
+                found=f"{seen} of {serving.get(where, [])} that would serve in {where}"
+                + (f", and not {_named(silent, pools or {})}" if up.get(where) and silent else ""),
                 expected=f"at least {wanted.min_up} servers up within {wanted.wait:g} s before traffic moves there"
                 + (f", and among them {', '.join(missing)}" if missing else ""),
                 fix="nothing was switched; look at the health of these servers as the load balancer sees it, and at its own log",
@@ -248,6 +250,12 @@ def _serving(balancer: Balancer, wanted: Wanted, pools: seats.Pools) -> tuple[di
     after = seats.seated(before, wanted.seats)
     serving = seats.servers_in(after, pools)
     return {MIXED: list(serving.values())}, {serving[host] for host in serving if after[host] != before[host]}
+
+
+def _named(servers: typing.Sequence[str], pools: seats.Pools) -> str:
+    """Return the servers in words, each with its host where the balancer says that."""
+    hosts = {server: host for pool in pools.values() for host, server in zip(pool["hosts"], pool["servers"])}
+    return ", ".join(f"{hosts[server]} at {server}" if server in hosts else server for server in servers)
 
 
 def _left(before: Routing, after: Routing, pools: seats.Pools) -> set[str]:

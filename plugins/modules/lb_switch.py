@@ -87,7 +87,7 @@ options:
     default: {}
   expected:
     description:
-      - The slot that must be live now (V(none) before the first release), for O(state=live) and O(state=fenced).
+      - The slot that must be live now (V(none) before the first release), for O(state=live), O(state=fenced) and O(state=gathered).
       - Without it the load balancer is taken from whatever it has, which is what going back needs.
     type: str
     choices: [blue, green, mixed, none]
@@ -370,7 +370,7 @@ from ansible_collections.baton.release.plugins.module_utils.seats import prepare
 from ansible_collections.baton.release.plugins.module_utils.server_change import WantedStates, put_states
 from ansible_collections.baton.release.plugins.module_utils.server_states import MAINT, STATES
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, NOTHING_LIVE, OUT, SLOTS
-from ansible_collections.baton.release.plugins.module_utils.switch import Wanted, observe, switch
+from ansible_collections.baton.release.plugins.module_utils.switch import Balancer, Wanted, observe, switch
 
 HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 A_DAY = 86400
@@ -423,19 +423,19 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
         result = move_door(own, _door(params), drain=params["drain"], **kept)
         return {**result, "told": own.warnings()}
     if params["state"] == "gathered":
-        return {"changed": False, **observe(own, directory)}
+        return _seen(own, directory, params["expected"])
     if params["state"] == "fenced":
         with fenced(directory, token, check_mode=check_mode):
-            seen = observe(own, directory)
-            _refuse_outdated(seen["live"], params["expected"])
-            return {"changed": False, **seen}
+            return _seen(own, directory, params["expected"])
     wanted = Wanted(**{name: params[name] for name in WANTED})
     result = switch(own, wanted, **kept)
     return {**result, "told": own.warnings()}
 
 
-def _refuse_outdated(live: str, expected: str | None) -> None:
-    """Refuse to begin with a plan that was made for something else."""
+def _seen(own: Balancer, directory: Path, expected: str | None) -> dict[str, Any]:
+    """Return what there is, and refuse to begin with a plan that was made for something else."""
+    seen = observe(own, directory)
+    live = seen["live"]
     if expected not in (None, live):
         raise BatonError(
             found=f"{live} is live on this load balancer",
@@ -443,6 +443,7 @@ def _refuse_outdated(live: str, expected: str | None) -> None:
             fix="somebody else, or what was left of a run that died, has switched since; nothing was touched; run again to plan anew",
             live=live,
         )
+    return {"changed": False, **seen}
 
 
 def _door(params: dict[str, Any]) -> Door:

@@ -133,11 +133,14 @@ class Environment:
         own = {"BATON_LOCAL_ROOT": str(self.root), "ANSIBLE_NOCOLOR": "1", **warmly(self.severed)}
         return {**os.environ, **own, **({"BATON_TASKS": str(tasks)} if tasks else {}), **more}
 
-    def play(self, playbook: str, *arguments: str, before: str = "", sabotage: str = "", **variables: Any) -> Played:
-        """Run a playbook to its end; the shell command ``sabotage`` runs just before the task named ``before``."""
+    def play(
+        self, playbook: str, *arguments: str, before: str = "", nth: int = 0, sabotage: str = "", **variables: Any
+    ) -> Played:
+        """Run a playbook to its end; the shell command ``sabotage`` runs just before the ``nth`` task (0: each) named ``before``."""
         tasks = self.root / "tasks.jsonl"
         tasks.unlink(missing_ok=True)
         disturbance = {"BATON_SABOTAGE": sabotage, "BATON_SABOTAGE_BEFORE": before} if sabotage else {}
+        disturbance |= {"BATON_SABOTAGE_NTH": str(nth)} if nth else {}
         done = subprocess.run(
             self.command(playbook, *arguments, **variables),
             cwd=ROOT,

@@ -176,6 +176,7 @@ def test_a_host_that_fails_in_the_end_does_not_keep_the_lock(shop: Environment) 
     with without_supervisor(shop, "app2") as spoil:
         played = shop.release(version, before="Mark", sabotage=spoil)
     assert played.code != 0
+    assert "app2 could not be told" in " ".join(played.output.split())
     assert not shop.lease()["owner"]
     assert shop.served()["version"] == version
     again = shop.release(version)

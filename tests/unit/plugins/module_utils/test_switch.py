@@ -183,6 +183,18 @@ def test_both_slots_must_be_up_for_a_share_and_one_of_them_for_none(tmp_path: Pa
     assert Pools(half).switch(tmp_path, Wanted("green", share=0, min_up=2, wait=0))["share"] == 0
 
 
+def test_what_is_not_up_is_called_by_its_host_where_the_balancer_knows_it(tmp_path: Path) -> None:
+    change(tmp_path, "blue")
+    one_down = pool("a:1")
+    with pytest.raises(BatonError, match=r"that would serve in green, and not b:1\. Expected"):
+        Pools(one_down).switch(tmp_path, Wanted("green", min_up=2, wait=0))
+    for one in one_down.values():
+        one["hosts"] = ["app1", "app2"]
+    with pytest.raises(BatonError) as refusal:
+        Pools(one_down).switch(tmp_path, Wanted("green", min_up=2, wait=0))
+    assert "and not app2 at b:1. Expected" in str(refusal.value)
+
+
 def test_a_share_of_what_is_live_already_or_beside_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BatonError, match="none is live"):
         change(tmp_path, "green", share=5)

@@ -32,6 +32,9 @@ def test_under_the_fence_a_plan_for_something_else_is_refused_in_words(tmp_path:
     assert ask(tmp_path, "fenced", token=2, expected="none")["live"] == "none"
     with pytest.raises(BatonError) as refusal:
         ask(tmp_path, "fenced", token=3, expected="blue")
+    # A rollback without its state host has no lease.
+    with pytest.raises(BatonError, match="none is live on this load balancer"):
+        ask(tmp_path, "gathered", expected="blue")
     for part in ("Found: none is live", "Expected: blue, as it was when the plan was made", "run again"):
         assert part in str(refusal.value)
     assert ask(tmp_path, "gathered")["newest_token"] == 3
