@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 import typing
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _FLOOR = (5, 0)
 _SECONDS, _TRANSFER_SECONDS = 60, 900
 _LONGEST_MESSAGE = 400
 _NOT_FOUND = 404
+_ENDING, _ENDING_SECONDS, _ENDING_PAUSE = "not running", 5.0, 0.1
 _ENGINE = "a docker engine on this host, which the user of this task may ask"
 
 Found = typing.Mapping[str, typing.Any]
@@ -94,9 +96,23 @@ class Engine:
             self._client.remove_container(name, v=True)
 
     def set_restart(self, name: str, policy: str) -> None:
-        """Set when the engine starts a container by itself."""
+        """Set when the engine starts a container by itself.
+
+        The engine refuses that, and undoes it, while a container ends: one that crashes again and again may do so at any time.
+        """
+        deadline = time.monotonic() + _ENDING_SECONDS
         with self._understood(f"docker update {name}"):
+            while not self._restart_set(name, policy, insist=time.monotonic() >= deadline):
+                time.sleep(_ENDING_PAUSE)
+
+    def _restart_set(self, name: str, policy: str, *, insist: bool) -> bool:
+        try:
             self._client.update_container(name, restart_policy={"Name": policy})
+        except self._sdk.errors.APIError as error:
+            if insist or _ENDING not in str(error.explanation):
+                raise
+            return False
+        return True
 
     def last_lines(self, name: str, count: int) -> str:
         """Return the last lines that a container has written."""

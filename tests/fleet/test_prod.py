@@ -72,7 +72,7 @@ def test_a_load_balancer_that_is_killed_meanwhile_comes_back_with_what_is_live(
     version = shop.new_version()
     lb2 = shop.fleet.container("lb2")
     kill = f"docker exec {lb2} systemctl kill --signal=KILL haproxy.service"
-    with shop.unharmed("killed", "lb1"):
+    with shop.unharmed(f"killed-{nth}", "lb1"):
         played = shop.play("release", release_version=version, before=before, nth=nth, sabotage=kill, **settings)
         assert played.code == 0, played.output
     shop.fleet.ssh("lb2", "curl -sS --retry 20 --retry-delay 1 --retry-all-errors -o /dev/null http://127.0.0.1/")
