@@ -7,13 +7,13 @@ from __future__ import annotations
 import typing
 from types import SimpleNamespace
 
+import docker
 import pytest
+import requests
 from ansible_collections.baton.release.plugins.module_utils import _docker
 from ansible_collections.baton.release.plugins.module_utils._docker import Engine
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 
-docker = pytest.importorskip("docker")
-requests = pytest.importorskip("requests")
 # As docker 20.10 says it.
 ENDING = (
     "Cannot update container f482: runc did not terminate successfully: exit status 1: container not running\n: unknown"
