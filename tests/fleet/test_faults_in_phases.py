@@ -255,7 +255,7 @@ def roll_back_with(shop: Prod, fault: Fault, phase: Phase, note: Note) -> tuple[
     ("fault", "phase"),
     [
         *cases([UNREACHABLE, FROZEN, FULL], [LOOK], always=[(FULL, LOOK)]),
-        *cases([UNREACHABLE, FROZEN, FULL], [FENCE]),
+        *cases([UNREACHABLE, FULL], [FENCE]),
         *cases([UNREACHABLE, CRASH_LOOP], [VERIFY]),
     ],
 )
@@ -266,7 +266,7 @@ def test_nothing_on_one_app_host_keeps_traffic_from_going_back(
     assert back, played.output
 
 
-@pytest.mark.parametrize(("fault", "phase"), [*cases([CRASH_LOOP], [LOOK, PROOF]), *cases([FROZEN], [PROOF])])
+@pytest.mark.parametrize(("fault", "phase"), [*cases([CRASH_LOOP], [LOOK, PROOF]), *cases([FROZEN], [FENCE, PROOF])])
 def test_traffic_does_not_go_back_to_what_does_not_run(
     shop: Prod, fault: Fault, phase: Phase, record_property: Note
 ) -> None:
