@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     names = list(SCENES)
     parser.add_argument("--scenes", nargs="+", choices=names, default=names, help="load balancers (all)")
     parser.add_argument("--actions", type=int, default=20, help="switches, and reloads, of each (20)")
-    parser.add_argument("--pause", type=float, default=0.5, help="seconds between them (0.5)")
+    parser.add_argument(
+        "--pause", type=float, default=1.5, help="seconds between them, longer than clients take to connect again (1.5)"
+    )
     parser.add_argument("--quiet", type=float, default=5.0, help="seconds before, for comparison (5)")
     parser.add_argument("--rate", type=float, default=600.0, help="requests a second (600)")
     parser.add_argument("--processes", type=int, default=2, help="processes of clients of each kind (2)")
