@@ -35,11 +35,12 @@ def kept(how: Rehearsal, digest: str, asked: typing.Collection[str] | None) -> F
     Raises:
         BatonError: a file is there that holds something else.
     """
-    for one in _all(how):
+    for path in _places(how):
+        one = read_json(path) or {}
         fits = isinstance(one.get("found"), dict) and one.get("digest") == digest
         if fits and (asked is None or set(asked) <= set(one.get("asked", ()))):
             # What was found elsewhere is what others are to have from here, too.
-            if how.keep and one != read_json(how.state_dir / FILE):
+            if how.keep and path == how.known:
                 write_json(how.state_dir / FILE, one)
             return one
     return None
@@ -61,7 +62,7 @@ def keep(how: Rehearsal, digest: str, found: Found, asked: typing.Sequence[str])
 def likely_new(how: Rehearsal) -> bool:
     """Return whether a rehearsal would be made, as far as that can be told without the database."""
     tree = tree_digest(how.project_dir)
-    return all(one.get("tree") != tree for one in _all(how))
+    return all((read_json(path) or {}).get("tree") != tree for path in _places(how))
 
 
 def tree_digest(directory: Path) -> str:
@@ -74,9 +75,8 @@ def tree_digest(directory: Path) -> str:
     return digest.hexdigest()
 
 
-def _all(how: Rehearsal) -> list[Found]:
-    places = [how.state_dir / FILE, *([how.known] if how.known else [])]
-    return [one for one in map(read_json, places) if one]
+def _places(how: Rehearsal) -> list[Path]:
+    return [how.state_dir / FILE, *([how.known] if how.known else [])]
 
 
 def _content(path: Path) -> bytes:

@@ -24,7 +24,7 @@ class How:
     """How it is measured; seconds."""
 
     actions: int = 20
-    pause: float = 0.5
+    pause: float = 1.5
     """From the end of an action to the beginning of the next one."""
     quiet: float = 5.0
     """Before the first one: what the rest is compared to."""

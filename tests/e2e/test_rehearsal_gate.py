@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.environment import Environment
 from tests.e2e.test_migrate import base, migrate, said, with_migration
 from tests.witness.checker import judge
@@ -43,6 +45,16 @@ def test_a_change_that_somebody_should_look_at_is_refused_and_the_old_version_se
     assert judge(ledger).ok, judge(ledger).reasons
     assert (shop.live(), shop.served()["version"], shop.schema()) == (live, base, schema)
     assert (shop.runs()[-1]["outcome"], shop.runs()[-1]["applied"]) == ("abandoned", [])
+
+
+@pytest.mark.usefixtures("base")
+def test_what_cannot_be_kept_for_others_is_no_reason_to_go_back(shop: Environment) -> None:
+    version = with_migration(shop, "0009")
+    (shop.root / "artifacts" / f"shop-{version}.rehearsal.json").mkdir()
+    played = shop.must("release", release_version=version, **REQUIRED, **SHARED)
+    assert "could not be kept" in said(played)
+    assert shop.served()["version"] == version
+    shop.must("rollback", rollback_database=True)
 
 
 def test_an_addition_passes_and_was_rehearsed_once_for_all_who_have_the_build(shop: Environment, base: str) -> None:

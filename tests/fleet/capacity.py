@@ -5,24 +5,18 @@ from __future__ import annotations
 import subprocess
 from types import TracebackType
 
+from tests.fleet.haproxy_program import ASK, MAP
 from tests.fleet.hosts import Fleet
 
 __all__ = ["Capacity"]
 
 ENDING = 10.0  # seconds
 # Runs on the load balancer. The word in its map names the backend that serves; a sample during which it changes mixes two moments.
-SAMPLER = """
-import csv, socket, sys, time
-
-def ask(command):
-    with socket.socket(socket.AF_UNIX) as asking:
-        asking.connect("/run/haproxy/admin.sock")
-        asking.sendall(command.encode() + b"\\n")
-        with asking.makefile() as answer:
-            return answer.read()
+SAMPLER = f"""{ASK}
+import csv, time
 
 def backend():
-    words = dict(line.split()[1:3] for line in ask("show map /var/lib/baton/shop/haproxy.map").splitlines() if line.strip())
+    words = dict(line.split()[1:3] for line in ask("show map {MAP}").splitlines() if line.strip())
     return "shop_" + words["shop"]
 
 while True:

@@ -19,6 +19,8 @@ NOTICED_SECONDS = 25.0
 """HAProxy calls a server down whose three checks in a row had no answer in 5 s, a second apart; the rest is for a busy machine."""
 TIMEOUT_SECONDS = 5.0
 """After so long a client of the tests gives up."""
+IN_HAND_SECONDS = 1.0
+"""For so long, before and after a crash was asked for, the app may have taken a request that is lost with it."""
 ROOM = 64
 """KiB that a full disk still has at first."""
 
@@ -31,7 +33,8 @@ do
     mkdir -p /run/full/$directory/up /run/full/$directory/work
     mount -t overlay -o lowerdir=/$directory,upperdir=/run/full/$directory/up,workdir=/run/full/$directory/work full /$directory
 done
-dd if=/dev/zero of=/run/full/ballast bs=1k 2> /run/filled || true
+! dd if=/dev/zero of=/run/full/ballast bs=1k 2> /run/filled
+grep -q 'No space left' /run/filled
 """
 EMPTY = "for directory in /srv/{app} /var/lib/baton /run/full; do ! mountpoint -q $directory || umount --lazy $directory; done"
 TRIGGER = "/run/{app}-crashes"
@@ -59,8 +62,10 @@ class Fault:
     name: str
     begins: tuple[str, ...]
     ends: tuple[str, ...]
-    serves: bool = True
-    """Whether clients get answers from the host, or through the balancers from the others, all the while."""
+    takes: tuple[float, float] | None = None
+    """From so many seconds before it until so many after it the host may have taken requests with it; None where every one is answered."""
+    only: str = ""
+    """How these fail; nothing for any way."""
 
 
 # All of sshd, also what holds the connections that there are: to whoever logs in the host is gone, and the app answers.
@@ -69,12 +74,15 @@ UNREACHABLE = Fault(
     ("exec", "{container}", "pkill", "-STOP", "-x", "sshd"),
     ("exec", "{container}", "pkill", "-CONT", "-x", "sshd"),
 )
-FROZEN = Fault("frozen", ("pause", "{container}"), ("unpause", "{container}"), serves=False)
+FROZEN = Fault(
+    "frozen", ("pause", "{container}"), ("unpause", "{container}"), (TIMEOUT_SECONDS, NOTICED_SECONDS), "timeout"
+)
 FULL = Fault("full disk", ("exec", "{container}", "sh", "-ec", FILL), ("exec", "{container}", "sh", "-ec", EMPTY))
 CRASH_LOOP = Fault(
     "crash loop",
     ("exec", "{container}", "touch", TRIGGER + "-{slot}"),
     ("exec", "{container}", "rm", "-f", TRIGGER + "-{slot}"),
+    (IN_HAND_SECONDS, IN_HAND_SECONDS),
 )
 
 
@@ -111,7 +119,7 @@ class Struck:
         return sum(len(judge(ledger).failed_by_release) for ledger in self.ledgers.values())
 
     def complaints(self) -> list[str]:
-        """Return what clients may complain of: any request that failed, or any beyond those that were sent to a frozen host."""
+        """Return what clients may complain of: any request that failed, but those that the host had taken."""
         return [
             f"{balancer}: {reason}"
             for balancer, ledger in self.ledgers.items()
@@ -120,15 +128,16 @@ class Struck:
 
     def _reasons(self, verdict: Verdict) -> list[str]:
         began = self.began
-        if self.fault.serves or began is None:
+        if self.fault.takes is None or began is None:
             return verdict.reasons
+        before, after = self.fault.takes
         others = [
             record
             for record in verdict.failed_by_release
-            if record.error_kind != "timeout" or not began - TIMEOUT_SECONDS < record.start < began + NOTICED_SECONDS
+            if self.fault.only not in ("", record.error_kind) or not began - before < record.start < began + after
         ]
         reasons = [reason for reason in verdict.reasons if not reason.endswith("requests failed")]
-        return reasons + ([f"{len(others)} requests failed that no frozen host held up"] if others else [])
+        return reasons + ([f"{len(others)} requests failed that the host had not taken"] if others else [])
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ import json
 from ansible_collections.baton.release.plugins.module_utils.slots import MIXED, OUT, SLOTS
 
 from tests.chaos.ground import Place, Routing, Unit
+from tests.fleet.haproxy_program import ASK, MAP
 from tests.fleet.hosts import Fleet
-from tests.fleet.prod import DOMAIN, MAP
+from tests.fleet.prod import DOMAIN
 
 __all__ = ["Machines"]
 
@@ -17,15 +18,8 @@ PORTS = {"blue": 8001, "green": 8002}
 NOT_READY = 0x01 | 0x08
 """Of a server's admin state: in maintenance, drained."""
 # Runs on the load balancer. What HAProxy has in its memory, and the file that it begins with.
-ASK = f"""
-import json, socket
-
-def ask(command):
-    with socket.socket(socket.AF_UNIX) as asking:
-        asking.connect("/run/haproxy/admin.sock")
-        asking.sendall(command.encode() + b"\\n")
-        with asking.makefile() as answer:
-            return answer.read()
+LOOK = f"""{ASK}
+import json
 
 def words(lines):
     return dict(line.split()[-2:] for line in lines.splitlines() if line.strip())
@@ -65,7 +59,7 @@ class Machines:
 
     def routing(self, balancer: str) -> Routing:
         """Return what a HAProxy has in its memory, and in the file that it begins with."""
-        found = json.loads(self._ask(balancer, "sudo python3 -", given=ASK))
+        found = json.loads(self._ask(balancer, "sudo python3 -", given=LOOK))
         ready = dict(name.rsplit("_", 2)[:2] for name in found["ready"])
         seats = ((host, ready.get(host, OUT)) for host in (self.apps if found["word"] == MIXED else ()))
         return Routing(found["word"], begins=found["begins"], seats=tuple(seats))

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tests.e2e.environment import ROOT, Environment
+from tests.fleet.haproxy_program import MAP
 from tests.fleet.hosts import Fleet
 from tests.witness.checker import judge
 from tests.witness.ledger import Ledger
@@ -33,7 +34,6 @@ QUICK: dict[str, Any] = {
 FROZEN_SECONDS = 10
 """After so long a host that says nothing counts as unreachable."""
 RATE = 30.0
-MAP = "/var/lib/baton/shop/haproxy.map"
 
 
 class Prod(Environment):

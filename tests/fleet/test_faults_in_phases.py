@@ -88,7 +88,7 @@ def played_with(
 ) -> tuple[Played, Played]:
     """Play with the fault, and then ``again`` without it, under clients all the while; return both.
 
-    No request may fail but those that a frozen host held up.
+    No request may fail but those that the host had taken when it froze or crashed.
     """
     name = re.sub(r"\W+", "-", f"{playbook} {fault.name} {phase.name}")
     with struck(shop, fault, phase.host, slot=slot) as fate:
