@@ -101,6 +101,15 @@ def run_once_with_a_condition(root: Path) -> list[str]:
     return wrong
 
 
+def rescues_that_others_leave(root: Path) -> list[str]:
+    """Where errors are fatal to all, a rescue keeps its own host and sends all others out of the steps around it."""
+    return [
+        f"{where} is rescued while the other hosts leave"
+        for where, task, _ in each_task(root)
+        if where.startswith("roles/") and "rescue" in task and task.get("any_errors_fatal") is not False
+    ]
+
+
 def plays_with_serial(root: Path) -> list[str]:
     """With serial an unreachable host does not stop later batches, and earlier ones cannot go back."""
     plays = ((path, play) for path in sorted(root.glob("playbooks/*.yml")) for play in load(path) or [])
@@ -350,6 +359,7 @@ def imports_that_point_up(root: Path) -> list[str]:
 RULES: tuple[Rule, ...] = (
     remote_delegates,
     run_once_with_a_condition,
+    rescues_that_others_leave,
     plays_with_serial,
     ignored_errors,
     handlers,

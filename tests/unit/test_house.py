@@ -88,6 +88,12 @@ BROKEN: list[tuple[house.Rule, str, str, str]] = [
         "[{hosts: a, post_tasks: [{name: T, a.b.c: , run_once: true, when: x}]}]",
         "T runs once",
     ),
+    (
+        house.rescues_that_others_leave,
+        TASK,
+        "[{name: T, block: [], rescue: []}]",
+        "T is rescued while the other hosts leave",
+    ),
     (house.plays_with_serial, PLAYBOOK, "[{name: P, hosts: all, serial: 2}]", "P has serial"),
     (
         house.ignored_errors,
