@@ -32,6 +32,12 @@ CODES = re.compile(r"^(?::?\s*[A-Z]+[0-9]+(?:\s*,\s*[A-Z]+[0-9]+)*|\[[a-z, -]+\]
 SKIPPERS = {"skip", "skipif", "xfail", "importorskip", "skip_module"}
 # As many as "as above" has.
 FEWEST_LETTERS = 7
+PARTS = "plugins/module_utils/part_{}.py"
+BELOW: dict[str, tuple[str, ...]] = {
+    "": (".plugins.module_utils",),
+    "action": (".plugins.module_utils", ".plugins.modules", ".plugins.plugin_utils"),
+}
+"""What the plugins of a directory may import of the collection, and, as "", those of all others."""
 
 
 def load(path: Path) -> Any:
@@ -52,8 +58,11 @@ def roles(root: Path) -> list[Path]:
 
 
 def modules(root: Path) -> dict[str, str]:
-    """Return the source of every module by its name."""
-    return {path.stem: path.read_text() for path in sorted((root / "plugins" / "modules").glob("*.py"))}
+    """Return the source of every module by its name, with that of the part which does its work, where it is one."""
+    return {
+        path.stem: "\n".join(one.read_text() for one in (path, root / PARTS.format(path.stem)) if one.exists())
+        for path in sorted((root / "plugins" / "modules").glob("*.py"))
+    }
 
 
 def tasks(tree: Any, inherited: tuple[str, ...] = ()) -> Iterator[tuple[dict[str, Any], tuple[str, ...]]]:
@@ -71,7 +80,13 @@ def tasks(tree: Any, inherited: tuple[str, ...] = ()) -> Iterator[tuple[dict[str
 
 def task_files(root: Path) -> list[Path]:
     """Return every file of tasks and every playbook, of the collection and of its scenarios."""
-    patterns = ("roles/*/tasks/**/*.yml", "roles/*/handlers/*.yml", "playbooks/*.yml", "molecule/*/*.yml")
+    patterns = (
+        "roles/*/tasks/**/*.yml",
+        "roles/*/handlers/*.yml",
+        "playbooks/*.yml",
+        "playbooks/tasks/*.yml",
+        "molecule/*/*.yml",
+    )
     return sorted(path for pattern in patterns for path in root.glob(pattern) if path.name != "molecule.yml")
 
 
@@ -240,7 +255,8 @@ def attributes(root: Path) -> list[str]:
             wrong.append(f"{name} does not document its action group")
         supported = said.get("check_mode", {}).get("support") in {"full", "partial"}
         # A module that is all action plugin has no code of its own.
-        if "AnsibleModule(" in source and supported != ("supports_check_mode=True" in source):
+        checks = "supports_check_mode=True" in source or "check_mode: bool" in source
+        if ("AnsibleModule(" in source or "PART = " in source) and supported != checks:
             wrong.append(f"{name} says {'' if supported else 'no '}check mode, and its code says the opposite")
     return wrong
 
@@ -339,14 +355,14 @@ def plugins_without_a_header(root: Path) -> list[str]:
 
 
 def imports_that_point_up(root: Path) -> list[str]:
-    """Utilities import utilities, modules too; an action plugin also its module; nobody imports a test or an example."""
+    """Utilities import utilities, modules too; an action also its module and what actions share; nobody imports a test."""
     wrong = []
     for path in sorted(root.glob("plugins/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [one.name for one in node.names] if isinstance(node, ast.Import) else []
             for name in names:
-                below = (".plugins.module_utils", ".plugins.modules")[: 2 if path.parent.name == "action" else 1]
+                below = BELOW.get(path.parent.name, BELOW[""])
                 inside = name.startswith(OWN) and not name.removeprefix(OWN).startswith(below)
                 # Ansible's own code for controllers is not there on a managed host.
                 remote = path.parent.name in {"modules", "module_utils"}

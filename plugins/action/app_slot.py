@@ -10,15 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.baton.release.plugins.plugin_utils.on_host import OnHost
 
 __all__ = ["ActionModule"]
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+class ActionModule(OnHost):
     """Copy ``artifact_src`` into the task's temporary directory on the host, then run the module."""
-
-    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result."""
@@ -28,10 +26,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
         # An artifact that is missing here is no error yet: the release may be installed on the host already.
         if source and Path(source).is_file() and not self._task.check_mode:
             arguments["artifact"] = self._bring(Path(source))
-        result.update(
-            self._execute_module(module_name="baton.release.app_slot", module_args=arguments, task_vars=task_vars)
-        )
-        return result
+        return {**result, **self.alone("app_slot", arguments, task_vars)}
 
     def _bring(self, source: Path) -> str:
         directory = self._connection._shell.tmpdir or self._make_tmp_path()  # what ansible.builtin.copy does

@@ -15,8 +15,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.plugin_utils.on_host import OnHost
 
 __all__ = ["ActionModule"]
 
@@ -27,10 +27,8 @@ ORPHANED = BatonError(
 )
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+class ActionModule(OnHost):
     """Run the module with the controller's identity; take over from a dead process of this controller."""
-
-    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result, with ``took_over`` when a dead holder was replaced."""
@@ -43,20 +41,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no t
             if parent and parent.pid != os.getppid():
                 return {**result, "failed": True, **ORPHANED.as_result()}
             arguments["owner"] = arguments.get("owner") or f"{getpass.getuser()}@{socket.gethostname()}"
-        outcome = self._run(arguments, task_vars)
+        outcome = self.alone("release_lock", arguments, task_vars)
         holder = outcome.get("lease") or {}
         if outcome.get("failed") and holder.get("held") and is_dead(holder.get("controller") or {}):
-            outcome = self._run({**arguments, "takeover_token": holder["token"]}, task_vars)
+            outcome = self.alone("release_lock", {**arguments, "takeover_token": holder["token"]}, task_vars)
             if not outcome.get("failed"):
                 outcome["took_over"] = holder
         result.update(outcome)
         return result
-
-    def _run(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        outcome: dict[str, Any] = self._execute_module(
-            module_name="baton.release.release_lock", module_args=arguments, task_vars=task_vars
-        )
-        return outcome
 
 
 def identity(pid: int) -> dict[str, Any]:

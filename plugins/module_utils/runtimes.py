@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.launch import Launch
-from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
 from ansible_collections.baton.release.plugins.module_utils.runtime_systemd import Systemd
 
 __all__ = ["RUNTIMES", "Runtime", "runtime_of"]
@@ -93,15 +92,21 @@ class Runtime(typing.Protocol):
 
 
 def _docker(options: typing.Mapping[str, typing.Any]) -> Runtime:
-    # Modules are compiled anew at each call on a host, so what only containers need is left to them.
+    # Modules are compiled anew at each call on a host, so what only one of them needs is left to it.
     from ansible_collections.baton.release.plugins.module_utils.runtime_docker import Docker  # noqa: PLC0415 - see above
 
     return Docker(options)
 
 
+def _supervisor(options: typing.Mapping[str, typing.Any]) -> Runtime:
+    from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor  # noqa: PLC0415 - as above
+
+    return Supervisor(options["supervisor_config"])
+
+
 RUNTIMES: dict[str, typing.Callable[[typing.Mapping[str, typing.Any]], Runtime]] = {
     "docker": _docker,
-    "supervisor": lambda options: Supervisor(options["supervisor_config"]),
+    "supervisor": _supervisor,
     "systemd": lambda _options: Systemd(),
 }
 

@@ -200,66 +200,13 @@ endpoints:
           sample: 4
 """
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.health import Expectation, Policy
-from ansible_collections.baton.release.plugins.module_utils.health_gate import health_gate
-
-# The mask of a shorter header, say `X-Canary: 1`, would eat every 1 of the result.
-SHORTEST_MASK = 8
-
-ENDPOINT_OPTIONS = {
-    "name": {"type": "str", "required": True},
-    "url": {"type": "str"},
-    "tcp": {"type": "str"},
-    "headers": {"type": "dict", "no_log": True},
-}
-EXPECT_OPTIONS = {
-    "status": {"type": "int", "default": 200},
-    "version": {"type": "str"},
-    "version_key": {"type": "str", "default": "version", "no_log": False},
-}
-
-
-ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "endpoints": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": ENDPOINT_OPTIONS,
-        "mutually_exclusive": [("url", "tcp")],
-        "required_one_of": [("url", "tcp")],
-    },
-    "expect": {"type": "dict", "options": EXPECT_OPTIONS, "apply_defaults": True},
-    "consecutive": {"type": "int", "default": 1},
-    "min_healthy_seconds": {"type": "float", "default": 0},
-    "deadline": {"type": "float", "default": 60},
-    "interval": {"type": "float", "default": 0.5},
-    "probe_timeout": {"type": "float", "default": 5},
-    "max_body": {"type": "int", "default": 65536},
-    "fail_on_unhealthy": {"type": "bool", "default": True},
-}
+from ansible_collections.baton.release.plugins.module_utils.part import serve
+from ansible_collections.baton.release.plugins.module_utils.part_health_wait import PART
 
 
 def main() -> None:
     """Run as an Ansible module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    options = module.params
-    module.no_log_values = {value for value in module.no_log_values if len(value) >= SHORTEST_MASK}
-    try:
-        result = health_gate(
-            endpoints=options["endpoints"],
-            expectation=Expectation(**options["expect"]),
-            policy=Policy(**{name: options[name] for name in Policy._fields}),
-            max_body=options["max_body"],
-            fail_on_unhealthy=options["fail_on_unhealthy"],
-            check_mode=module.check_mode,
-        )
-    except BatonError as error:
-        module.fail_json(**error.as_result())
-    module.exit_json(**result)
+    serve(PART)
 
 
 if __name__ == "__main__":

@@ -130,72 +130,13 @@ lease:
   type: dict
 """
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baton.release.plugins.module_utils import journal, lease
-from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.module_utils.fence import FENCE_OPTIONS, fenced
-from ansible_collections.baton.release.plugins.module_utils.rules import FILE, refuse_unfit, whole
-
-TEXT = {"type": "str"}
-RECORD: dict[str, dict[str, Any]] = {
-    "action": {"type": "str", "choices": ["release", "rollback", "migrate"]},
-    "version": TEXT,
-    "from_version": TEXT,
-    "slot": TEXT,
-    "mode": TEXT,
-    "outcome": {"type": "str", "choices": ["verified", "reverted", "abandoned", "failed", "unknown", "migrated"]},
-    "detail": TEXT,
-    "owner": TEXT,
-    "reason": TEXT,
-    "sha256": TEXT,
-    "schema": {"type": "list", "elements": "str"},
-    "applied": {"type": "list", "elements": "str"},
-    "undone": {"type": "list", "elements": "str"},
-    "contract": {"type": "list", "elements": "str"},
-}
-ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    **FENCE_OPTIONS,
-    "state": {"type": "str", "choices": ["present", "gathered"], "default": "gathered"},
-    "event": {"type": "str", "choices": ["started", "finished"]},
-    "record": {"type": "dict", "options": RECORD},
-    "limit": {"type": "int", "default": 20},
-}
-
-RULES = {"state_dir": FILE, "limit": whole(0, 1_000_000)}
-
-
-def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
-    """Append the event where wanted, and return the module's result."""
-    refuse_unfit(params, RULES)
-    directory, changed = params["state_dir"], False
-    if params["state"] == "present":
-        event = {"token": params["token"], "event": params["event"], **params["record"]}
-        with fenced(directory, params["token"], check_mode=check_mode):
-            changed = journal.append(directory, event, check_mode=check_mode)
-    runs = journal.fold(journal.read(directory))
-    verified = dict.fromkeys(one["version"] for one in runs if one["outcome"] == "verified" and one.get("version"))
-    return {
-        "changed": changed,
-        "runs": runs[: params["limit"] or None],
-        "verified": list(verified),
-        "lease": lease.gather(directory),
-    }
+from ansible_collections.baton.release.plugins.module_utils.part import serve
+from ansible_collections.baton.release.plugins.module_utils.part_release_journal import PART
 
 
 def main() -> None:
     """Run as an Ansible module."""
-    module = AnsibleModule(
-        argument_spec=ARGUMENT_SPEC,
-        required_if=[("state", "present", ["event", "record", "token"])],
-        supports_check_mode=True,
-    )
-    try:
-        result = run(module.params, check_mode=module.check_mode)
-    except BatonError as error:
-        module.fail_json(**error.as_result())
-    module.exit_json(**result)
+    serve(PART)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.baton.release.plugins.modules.app_slot import ARGUMENT_SPEC, run
+from ansible_collections.baton.release.plugins.module_utils.part_app_slot import ARGUMENT_SPEC, run
 
 from tests.fleet.docker import attempt, docker, inspect
 from tests.postgres import free_port

@@ -210,8 +210,8 @@ def test_a_load_balancer_that_cannot_switch_sends_the_others_back(
     assert live == before, played.output
 
 
-LOOK = Phase("plan", "See what the load balancers serve")
-FENCE = Phase("fence", "Fence off older runs on the app hosts")
+LOOK = Phase("plan", "See what the load balancers serve, what the app hosts hold, and the journal")
+FENCE = Phase("fence", "Fence off older runs, and see under the fence that the plan is still true")
 PROOF = Phase("prove", PROVE, never=("Switch",))
 VERIFY = Phase("verify", "Ask through this load balancer for the version")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import ansible
 import yaml
-from ansible_collections.baton.release.plugins.modules.app_slot import ARGUMENT_SPEC
+from ansible_collections.baton.release.plugins.module_utils.part_app_slot import ARGUMENT_SPEC
 
 from tests.fleet.hosts import Fleet
 
@@ -72,7 +72,7 @@ Server(("0.0.0.0", int(os.environ["PORT"])), Handler).serve_forever()
 CALL = """\
 import json, sys
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.modules.app_slot import run
+from ansible_collections.baton.release.plugins.module_utils.part_app_slot import run
 params, check_mode = json.load(sys.stdin)
 try:
     print(json.dumps(run(params, check_mode=check_mode)))

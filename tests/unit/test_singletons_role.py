@@ -47,19 +47,29 @@ MAILER = {"singletons": [{"name": "mailer", "state": "running"}]}
 @pytest.mark.parametrize(
     ("host", "known", "expected"),
     [
-        pytest.param("app1", {"plan_host": ENDED}, True, id="the plan says so"),
-        pytest.param("app3", {"plan_host": ENDED}, False, id="it does not, and nobody was there since"),
-        pytest.param(
-            "app3", {"plan_host": ENDED, "lock_slot": ENDED}, False, id="nor was there anything under the fence"
-        ),
-        pytest.param("app3", {"plan_host": ENDED, "lock_slot": MAILER}, True, id="a late worker has started one"),
+        pytest.param("app1", {"plan_seen": {"app_slot": ENDED}}, True, id="the plan says so"),
+        pytest.param("app3", {"plan_seen": {"app_slot": ENDED}}, False, id="it does not, and nobody was there since"),
         pytest.param(
             "app3",
-            {"plan_host": ENDED, "lock_slot": {"skipped": True}, "stage_slot": MAILER},
+            {"plan_seen": {"app_slot": ENDED}, "lock_fenced": {"app_slot": ENDED}},
+            False,
+            id="nor was there anything under the fence",
+        ),
+        pytest.param(
+            "app3",
+            {"plan_seen": {"app_slot": ENDED}, "lock_fenced": {"app_slot": MAILER}},
+            True,
+            id="a late worker has started one",
+        ),
+        pytest.param(
+            "app3",
+            {"plan_seen": {"app_slot": ENDED}, "lock_fenced": {"skipped": True}, "stage_slot": MAILER},
             True,
             id="it was seen when the version was staged",
         ),
-        pytest.param("app3", {"plan_host": MAILER, "lock_slot": MAILER}, False, id="what stays"),
+        pytest.param(
+            "app3", {"plan_seen": {"app_slot": MAILER}, "lock_fenced": {"app_slot": MAILER}}, False, id="what stays"
+        ),
     ],
 )
 def test_a_host_is_asked_to_stop_what_it_was_seen_to_run(host: str, known: dict[str, Any], expected: bool) -> None:

@@ -49,6 +49,7 @@ INPUTS = {
     "app_slot": 400,
     "db_migrate": 250,
     "health_wait": 150,
+    "host_parts": 150,
     "lb_adopt_info": 150,
     "lb_switch": 150,
     "release_journal": 200,

@@ -23,6 +23,7 @@ from ansible_collections.baton.release.plugins.modules import (
     app_slot,
     db_migrate,
     health_wait,
+    host_parts,
     lb_adopt_info,
     lb_switch,
     release_journal,
@@ -289,6 +290,38 @@ def test_release_journal(sandbox: Path) -> None:
 
     run()
     assert_seen("release_journal")
+
+
+def test_host_parts(sandbox: Path) -> None:
+    journal = {
+        "state": "present",
+        "state_dir": f"{sandbox}/parts",
+        "token": 1,
+        "event": "started",
+        "record": {"version": "v1"},
+    }
+    lock = {"state": "gathered", "state_dir": f"{sandbox}/parts"}
+    names = st.sampled_from(["state", "state_dir", "token", "event", "record", "limit"]) | TEXTS
+    options = st.dictionaries(names, ANYTHING, max_size=3)
+    bad = {
+        "release_journal": options | options.map(lambda more: {**journal, **more}) | TEXTS,
+        "release_lock": options.map(lambda more: {**lock, **more}),
+        "app_slot": options,
+        "lb_switch": options,
+        "health_wait": options,
+        "_ansible_check_mode": st.just(True),
+    }
+
+    @hostile("host_parts")
+    @given(spoiled({"release_journal": journal, "release_lock": lock}, bad))
+    def run(arguments: dict[str, Any]) -> None:
+        said = call("host_parts", host_parts, arguments)
+        if not said.get("failed"):
+            parts = {name: one for name, one in said.items() if name in arguments}
+            assert all("changed" in one or one["failed"] for one in parts.values()), said
+
+    run()
+    assert_seen("host_parts")
 
 
 def test_lb_switch(sandbox: Path) -> None:

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.part_app_slot import ARGUMENT_SPEC, run
 from ansible_collections.baton.release.plugins.module_utils.runtime_supervisor import Supervisor
-from ansible_collections.baton.release.plugins.modules.app_slot import ARGUMENT_SPEC, run
 
 from tests.postgres import free_port
 

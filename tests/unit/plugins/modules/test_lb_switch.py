@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.modules.lb_switch import ARGUMENT_SPEC, run
+from ansible_collections.baton.release.plugins.module_utils.part_lb_switch import ARGUMENT_SPEC, run
 
 NOBODY = "http://127.0.0.1:1"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.baton.release.plugins.module_utils import journal
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
-from ansible_collections.baton.release.plugins.modules.release_journal import ARGUMENT_SPEC, run
+from ansible_collections.baton.release.plugins.module_utils.part_release_journal import ARGUMENT_SPEC, run
 
 
 def write(directory: Path, token: int, event: str = "started", *, check_mode: bool = False) -> dict[str, Any]:
