@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """A program for the app's own interpreter, run in its release tree: it prints where the tree and the database are.
 
-It is fed to ``python -`` on standard input, so it imports nothing of this collection. The app's ``env.py`` may print as
-it likes: the answer is the one line that begins with the marker given as the first argument.
+It is the text of ``python -c``, so it imports nothing of this collection. It loads Alembic, and reads when its standard input has ended.
+The app's ``env.py`` may print as it likes: the answer is the one line that begins with the marker given as the first argument.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def read() -> dict[str, typing.Any]:
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415 - see above
     from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
 
+    sys.stdin.read()
     config = Config("alembic.ini")
     scripts = ScriptDirectory.from_config(config)
     seen: list[list[str]] = []

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import typing
 
 from ansible_collections.baton.release.plugins.module_utils import _alembic_reader
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_kinds import SQLITE
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import Revision, Schema
 from ansible_collections.baton.release.plugins.module_utils.migration_project import (
     Project,
@@ -44,6 +46,8 @@ class Alembic:
         require_tree(settings, "alembic.ini")
         require_program(settings, python, option="python", what="interpreter")
         self._python = python
+        self._reader = [python, "-c", inspect.getsource(_alembic_reader)]
+        self._ask: typing.Callable[[], dict[str, typing.Any]] | None = None
         self._project = Project(settings, configuration="the app's env.py", tool="alembic", url_for=SQLALCHEMY)
         self.surroundings = self._project.surroundings
 
@@ -53,7 +57,8 @@ class Alembic:
         Raises:
             BatonError: the interpreter has no Alembic, or the app's env.py failed.
         """
-        answer = self._project.ask([self._python, "-"], program=inspect.getsource(_alembic_reader))
+        ask, self._ask = self._ask, None
+        answer = ask() if ask else self._project.ask(self._reader, program="")
         if len(answer["current"]) != 1:
             raise BatonError(
                 found=f"an env.py that migrates {len(answer['current'])} databases",
@@ -62,6 +67,17 @@ class Alembic:
             )
         revisions = tuple(Revision(**{**one, "parents": tuple(one["parents"])}) for one in answer["revisions"])
         return Schema(tuple(sorted(answer["current"][0])), tuple(sorted(answer["heads"])), revisions)
+
+    @contextlib.contextmanager
+    def reading_ahead(self) -> typing.Iterator[None]:
+        """Load Alembic for the next ``schema`` already, which takes it longer than to read."""
+        if self._project.kind == SQLITE:
+            # What is read there is a copy, which has to be made afterwards.
+            yield
+            return
+        with self._project.asking_ahead(self._reader) as self._ask:
+            yield
+        self._ask = None
 
     def up(self, way: Way, session: LockSession) -> Ended:
         """Run ``alembic upgrade`` while ``session`` holds the lock."""

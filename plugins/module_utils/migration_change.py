@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.baton.release.plugins.module_utils import migration_log
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
 from ansible_collections.baton.release.plugins.module_utils.migration_advice import advice, difference, waited_in_vain
+from ansible_collections.baton.release.plugins.module_utils.migration_interface import reading_ahead
 from ansible_collections.baton.release.plugins.module_utils.migration_kinds import POSTGRESQL, kind_of
 from ansible_collections.baton.release.plugins.module_utils.migration_locks import look_out_for
 from ansible_collections.baton.release.plugins.module_utils.migration_quiet import await_quiet
@@ -78,15 +79,16 @@ class Change:
         """
         was = self.session.objects()
         self._refuse_without_lock()
-        migration_log.begin(self.state_dir, str(self.way), self._noted(self.steps), token=token)
-        try:
-            gone = self._run(retries, time.monotonic() + timeout)
-        except BatonError:
-            self._end(None, ())  # refused, and not begun
-            raise
-        if gone.ended.returncode != 0:
-            raise self._failure(gone, was)
-        after, invalid = self.tool.schema(), self.session.invalid_indexes()
+        with reading_ahead(self.tool):
+            migration_log.begin(self.state_dir, str(self.way), self._noted(self.steps), token=token)
+            try:
+                gone = self._run(retries, time.monotonic() + timeout)
+            except BatonError:
+                self._end(None, ())  # refused, and not begun
+                raise
+            if gone.ended.returncode != 0:
+                raise self._failure(gone, was)
+            after, invalid = self.tool.schema(), self.session.invalid_indexes()
         self._refuse_other_end(after, gone.ended)
         self._end(None, self.steps)
         return Made(after, gone.timeouts, invalid, self.session.held())

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing
 
 if typing.TYPE_CHECKING:
@@ -11,7 +12,25 @@ if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_plan import Schema, Way
     from ansible_collections.baton.release.plugins.module_utils.migration_tool import Ended, Surroundings
 
-__all__ = ["Tool"]
+__all__ = ["ReadsAhead", "Tool", "reading_ahead"]
+
+
+@contextlib.contextmanager
+def reading_ahead(tool: Tool) -> typing.Iterator[None]:
+    """Have the tool load already what it takes to read where the database is after what is done meanwhile, where it can do that."""
+    if isinstance(tool, ReadsAhead):
+        with tool.reading_ahead():
+            yield
+    else:
+        yield
+
+
+@typing.runtime_checkable
+class ReadsAhead(typing.Protocol):
+    """A driver whose tool takes longer to load than to read."""
+
+    def reading_ahead(self) -> contextlib.AbstractContextManager[None]:
+        """Load the tool for the next ``schema``."""
 
 
 class Tool(typing.Protocol):

@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 import shutil
+import subprocess
 import time
 import typing
 
@@ -22,7 +23,12 @@ from ansible_collections.baton.release.plugins.module_utils.migration_session im
     limits,
     session_variables,
 )
-from ansible_collections.baton.release.plugins.module_utils.migration_tool import NotThereYet, run, surroundings
+from ansible_collections.baton.release.plugins.module_utils.migration_tool import (
+    NotThereYet,
+    Running,
+    run,
+    surroundings,
+)
 
 if typing.TYPE_CHECKING:
     from ansible_collections.baton.release.plugins.module_utils.migration_lock import LockSession
@@ -37,6 +43,10 @@ JAVA_READ_TIMEOUT = 240.0
 _CLIENT_CHECK_SINCE = 140000
 _READ_ONLY = re.compile("read.only transaction", re.IGNORECASE)
 _UNPACK = "unpack the app's artifact on this host first, or correct the option"
+
+
+def _marker() -> str:
+    return f"baton-{secrets.token_hex(8)}:"
 
 
 class Project:
@@ -66,15 +76,42 @@ class Project:
         Raises:
             BatonError: it failed, or the tool is not there.
         """
-        marker = f"baton-{secrets.token_hex(8)}:"
-        ended = self.read([*argv, marker], program=program)
+        marker = _marker()
+        return self._answer(argv[0], marker, self.read([*argv, marker], program=program))
+
+    @contextlib.contextmanager
+    def asking_ahead(self, argv: typing.Sequence[str]) -> typing.Iterator[typing.Callable[[], dict[str, typing.Any]]]:
+        """Run ``argv`` and a marker as in :meth:`ask`, but for a program that first waits for the end of its standard input.
+
+        What is returned ends that, and then returns the answer, or raises, as ``ask`` would.
+        """
+        marker, around = _marker(), self.surroundings
+        with contextlib.ExitStack() as meanwhile:
+            running = meanwhile.enter_context(
+                Running(
+                    [*argv, marker],
+                    project_dir=self._settings.project_dir,
+                    variables={**around.variables, **self._to_read(None, meanwhile)},
+                    secrets=around.secrets,
+                    stdin=subprocess.PIPE,
+                    account=around.account,
+                )
+            )
+
+            def answer() -> dict[str, typing.Any]:
+                running.go_on()
+                return self._answer(argv[0], marker, running.ended(_READ_TIMEOUT))
+
+            yield answer
+
+    def _answer(self, program: str, marker: str, ended: Ended) -> dict[str, typing.Any]:
         line = next((line for line in ended.output.splitlines() if line.startswith(marker)), None)
         if ended.returncode != 0 or line is None:
             raise self.unreadable(ended)
         answer: dict[str, typing.Any] = json.loads(line[len(marker) :])
         if "missing" in answer:
             raise BatonError(
-                found=f"{argv[0]} has no {answer['missing']} with this environment",
+                found=f"{program} has no {answer['missing']} with this environment",
                 expected=f"the app to have its migration tool, {self._tool}",
                 fix=f"add {self._tool} to what the app brings along, or correct the interpreter and the environment in the options",
             )

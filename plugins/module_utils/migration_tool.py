@@ -26,7 +26,7 @@ from ansible_collections.baton.release.plugins.module_utils.migration_user impor
 if typing.TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Ended", "NotThereYet", "Surroundings", "ToolSettings", "mask", "run", "surroundings"]
+__all__ = ["Ended", "NotThereYet", "Running", "Surroundings", "ToolSettings", "mask", "run", "surroundings"]
 
 _SECRET_NAME = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|DSN|URL|URI", re.IGNORECASE)
 _MASKABLE = 4
@@ -245,30 +245,88 @@ def run(
     Raises:
         BatonError: it cannot be started.
     """
-    # A file, not a pipe: if this process is killed, the tool's next line would break a pipe and with it the migration.
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as source:
+    # A file, not a pipe, because a tool may end without having read all of it.
+    with tempfile.TemporaryFile() as source:
         source.write(program.encode())
         source.seek(0)
+        with Running(
+            argv,
+            project_dir=project_dir,
+            variables=variables,
+            secrets=secrets,
+            keep_open=keep_open,
+            account=account,
+            stdin=source,
+        ) as running:
+            return running.ended(timeout)
+
+
+class Running:
+    """A tool that runs in a session of its own: a lost connection to this host must not cut a migration in two.
+
+    As a context; a tool that still runs at its end is ended, with its children.
+    """
+
+    def __init__(
+        self,
+        argv: typing.Sequence[str],
+        *,
+        project_dir: Path,
+        variables: typing.Mapping[str, str],
+        secrets: frozenset[str],
+        stdin: typing.IO[bytes] | int,
+        keep_open: tuple[int, ...] = (),
+        account: Account | None = None,
+    ) -> None:
+        """Start ``argv``; the arguments are those of :func:`run`, and its standard input.
+
+        Raises:
+            BatonError: it cannot be started.
+        """
+        self._secrets = secrets
+        # A file, not a pipe: if this process is killed, the tool's next line would break a pipe and with it the migration.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed at the end of the context
         try:
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 list(argv),
                 cwd=project_dir,
                 env=dict(variables),
-                stdin=source,
-                stdout=output,
+                stdin=stdin,
+                stdout=self._output,
                 stderr=subprocess.STDOUT,
                 pass_fds=keep_open,
-                start_new_session=True,  # a lost connection to this host must not cut a migration in two
+                start_new_session=True,
                 **(account.as_options() if account else {}),
             )
         except OSError as error:
+            self._output.close()
             raise _not_run(argv[0], account, error) from error
-        returncode = _await(process, timeout)
-        end = output.seek(0, os.SEEK_END)
-        output.seek(max(0, end - _KEPT_BYTES))
-        text = output.read().decode(errors="replace")
-    shown = mask(text, secrets).strip()[-_TAIL_CHARACTERS:]
-    return Ended(returncode, text, shown.splitlines()[-_TAIL_LINES:])
+
+    def __enter__(self) -> Running:
+        """Return the tool."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End what still runs."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        if self._process.poll() is None:
+            _end(self._process)
+        self._output.close()
+
+    def go_on(self) -> None:
+        """End the standard input of the tool, which was a pipe."""
+        if self._process.stdin:
+            self._process.stdin.close()
+
+    def ended(self, timeout: float) -> Ended:
+        """Wait for at most so many seconds, then end it; return how it ended."""
+        returncode = _await(self._process, timeout)
+        end = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, end - _KEPT_BYTES))
+        text = self._output.read().decode(errors="replace")
+        shown = mask(text, self._secrets).strip()[-_TAIL_CHARACTERS:]
+        return Ended(returncode, text, shown.splitlines()[-_TAIL_LINES:])
 
 
 def _not_run(program: str, account: Account | None, error: OSError) -> BatonError:

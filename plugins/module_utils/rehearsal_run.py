@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.baton.release.plugins.module_utils._psycopg import DatabaseError
 from ansible_collections.baton.release.plugins.module_utils.errors import BatonError
+from ansible_collections.baton.release.plugins.module_utils.migration_interface import reading_ahead
 from ansible_collections.baton.release.plugins.module_utils.migration_lock import migration_lock
 from ansible_collections.baton.release.plugins.module_utils.migration_plan import BASE, Way
 from ansible_collections.baton.release.plugins.module_utils.rehearsal_catalog import read_catalog
@@ -111,6 +112,8 @@ def there_and_back(
         before, at_start = read_catalog(own, history), _rows(own, history)
         refused = refusals(own, asked)
         arm(own, on=True)
+        ahead = stack.enter_context(contextlib.ExitStack())
+        ahead.enter_context(reading_ahead(tool))
         ended = _run(tool, way, session)
         arm(own, on=False)
         if ended.returncode != 0:
@@ -123,6 +126,7 @@ def there_and_back(
         events = tuple(read_events(own))
         passing, parts = passing_checks(own, before, after), read_parts(own)
         there = reading.result()
+        ahead.close()
         _refuse_left(tool, way, there, ended)
         if way.besides(there) or (way.before.applied() and {one: at_end.get(one) for one in at_start} == at_start):
             raise _other_start(way, there, history)

@@ -263,6 +263,29 @@ def test_a_failure_says_which_migrations_stayed(app: App, run: Run) -> None:
     assert "the schema is at 0002, it was at base" in failed["msg"]
 
 
+LOOK = """\
+import contextlib, os, pathlib
+found = []
+for one in pathlib.Path("/proc").glob("[0-9]*"):
+    with contextlib.suppress(OSError):
+        if os.readlink(one / "cwd") == os.getcwd() and b"It is the text of ``python -c``" in (one / "cmdline").read_bytes():
+            found.append(one.name)
+pathlib.Path({place!r}).write_text(" ".join(found))
+"""
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["goes well", "fails"])
+def test_alembic_is_loaded_for_what_is_read_after_the_migration_while_that_runs(
+    app: App, run: Run, broken: bool
+) -> None:
+    """And whatever becomes of the migration, it is not left behind."""
+    look = f"exec({LOOK.format(place=str(app.root / 'seen'))!r})"
+    app.add("0004", "0003", "looks", f"{look}; {sql('SELECT nonsense' if broken else 'SELECT 1')}")
+    assert run(fails=broken)["current"] == ([] if broken else ["0004"])
+    (reader,) = (app.root / "seen").read_text(encoding="utf-8").split()
+    assert not Path("/proc", reader).exists()
+
+
 def test_a_tool_that_takes_too_long_is_ended_on_the_server_too(app: App, run: Run) -> None:
     app.add("0004", "0003", "endless", sql("SELECT pg_sleep(60)"))
     failed = run(fails=True, timeout=3)
