@@ -84,7 +84,7 @@ test-newest: $(VENV)/.test ## Run a part of the tests with the other Python and 
 chaos: $(VENV)/.test ## Strike at every task of every procedure, in every way, and write docs/chaos.md (hours; goes on where it ended)
 	@$(BIN)/python -m tests.chaos $(or $(CHAOS),--all) --report docs/chaos.md
 
-bench: $(VENV)/.test ## Measure releases on fleets of 1, 10 and 40 hosts, and write docs/bench.md (half an hour; as make fleet-up)
+bench: $(VENV)/.test ## Measure releases on fleets of 1, 3, 10 and 40 hosts, and write docs/bench.md (half an hour; as make fleet-up)
 	@$(BIN)/python -m tests.bench $(BENCH) --report docs/bench.md
 
 bench-migrations: $(VENV)/.test ## Measure migrations and rehearsals against the bare tools, and write docs/bench_migrations.md (5 minutes)
