@@ -7,9 +7,10 @@ Ansible would end the run for all hosts, where errors are fatal to all, also if 
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible_collections.baton.release.plugins.plugin_utils.on_host import OnHost
 
 __all__ = ["ActionModule"]
@@ -28,6 +29,14 @@ class ActionModule(OnHost):
             said = self.together(wanted, task_vars)
         except AnsibleConnectionFailure as error:
             said = {"unreachable": True, "msg": str(error)}
+        except AnsibleError as error:
+            # Without pipelining the module is copied first, for which a full disk has no room.
+            said = {"failed": True, "msg": str(error)}
         if said.get("failed") or said.get("unreachable"):
             return {**result, "changed": False, **{name: {**said} for name in wanted}}
         return {**result, **said}
+
+    def cleanup(self, force: bool = False) -> None:
+        """Remove what was copied; what is left on a host that has died meanwhile stays there."""
+        with contextlib.suppress(AnsibleConnectionFailure):
+            super().cleanup(force)

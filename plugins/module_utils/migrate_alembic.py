@@ -75,9 +75,12 @@ class Alembic:
             # What is read there is a copy, which has to be made afterwards.
             yield
             return
-        with self._project.asking_ahead(self._reader) as self._ask:
-            yield
-        self._ask = None
+        with self._project.asking_ahead(self._reader) as ask:
+            self._ask = ask
+            try:
+                yield
+            finally:
+                self._ask = None
 
     def up(self, way: Way, session: LockSession) -> Ended:
         """Run ``alembic upgrade`` while ``session`` holds the lock."""

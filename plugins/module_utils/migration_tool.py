@@ -308,10 +308,9 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         """End what still runs."""
-        if self._process.stdin:
-            self._process.stdin.close()
         if self._process.poll() is None:
             _end(self._process)
+        self.go_on()
         self._output.close()
 
     def go_on(self) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import traceback
 import typing
 
 from ansible.module_utils.basic import AnsibleModule
@@ -12,6 +13,8 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 
 __all__ = ["Part", "do", "serve"]
 
+_SHORTEST_MASK = 8
+"""The mask of a shorter secret, say a header ``X-Canary: 1``, would eat every 1 of the result."""
 Options = dict[str, typing.Any]
 Result = dict[str, typing.Any]
 
@@ -21,10 +24,6 @@ class _Run(typing.Protocol):
         """Do it; the warnings of the result are in ``told``. Raises BatonError."""
 
 
-def _none(_params: Options) -> set[str]:
-    return set()
-
-
 class Part(typing.NamedTuple):
     """A module: its options, what they need of each other, and what it does."""
 
@@ -32,8 +31,6 @@ class Part(typing.NamedTuple):
     run: _Run
     required_if: list[tuple[str, str, list[str]]] = []  # noqa: RUF012  # nobody changes it
     mutually_exclusive: list[tuple[str, str]] = []  # noqa: RUF012  # nobody changes it
-    secrets: typing.Callable[[Options], set[str]] = _none
-    """What must not be shown of the options."""
 
 
 def serve(part: Part) -> None:
@@ -44,7 +41,7 @@ def serve(part: Part) -> None:
         mutually_exclusive=part.mutually_exclusive,
         supports_check_mode=True,
     )
-    module.no_log_values = part.secrets(module.params)
+    module.no_log_values = _masked(module.no_log_values)
     result = _done(part, module, module.params)
     if result.get("failed"):
         module.fail_json(**result)
@@ -53,14 +50,26 @@ def serve(part: Part) -> None:
 
 def do(part: Part, options: Options, module: AnsibleModule) -> Result:
     """Do the part inside of another module, and return what it came to, also where it failed."""
-    validated = ArgumentSpecValidator(
+    checker = ArgumentSpecValidator(
         part.argument_spec, required_if=part.required_if, mutually_exclusive=part.mutually_exclusive
-    ).validate(options)
+    )
+    try:
+        validated = checker.validate(options)
+    except TypeError as error:  # what Ansible has for a number where there should be suboptions
+        # Nobody knows what of them is secret, and Ansible shows what a module was given.
+        options.clear()
+        return {"failed": True, "msg": f"the options are wrong: {error}"}
+    module.no_log_values |= _masked(validated._no_log_values)  # as AnsibleModule itself takes them from there
     if validated.error_messages:
         return {"failed": True, "msg": f"the options are wrong: {'; '.join(validated.error_messages)}"}
-    params = validated.validated_parameters
-    module.no_log_values |= part.secrets(params)
-    return _done(part, module, params)
+    try:
+        return _done(part, module, validated.validated_parameters)
+    except Exception as error:  # noqa: BLE001  # the other parts are done all the same
+        return {"failed": True, "msg": f"{type(error).__name__}: {error}", "exception": traceback.format_exc()}
+
+
+def _masked(secrets: typing.Iterable[str]) -> set[str]:
+    return {one for one in secrets if len(one) >= _SHORTEST_MASK}
 
 
 def _done(part: Part, module: AnsibleModule, params: Options) -> Result:

@@ -134,7 +134,7 @@ PARTS: dict[str, Callable[[], Part]] = {
     "release_lock": _release_lock,
 }
 """How to load each part: Ansible has a host compile whatever is imported, so each imports no more than it does."""
-# What is secret in the options is known when the part is loaded; until then nothing of them is to be logged.
+# What is secret in the options is known when the part is loaded. Until then all of it is, and the host's log is told nothing of them.
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {name: {"type": "dict", "default": {}, "no_log": True} for name in PARTS}
 
 

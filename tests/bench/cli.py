@@ -65,6 +65,8 @@ def _commit() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--hosts", type=int, nargs="+", default=[1, 3, 10, 40], help="app hosts of each fleet (1 3 10 40)")
+    parser.add_argument(
+        "--hosts", type=int, nargs="+", default=[1, 3, 10, 40], help="app hosts of each fleet (1 3 10 40)"
+    )
     parser.add_argument("--report", type=Path, help="Markdown file to write, such as docs/bench.md")
     return parser

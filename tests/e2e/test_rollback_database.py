@@ -63,6 +63,7 @@ def test_what_was_added_is_undone_when_the_older_version_is_proven(shop: Environ
     checked = shop.must("rollback", "--check", **TAKE_BACK)
     assert f"undo first 0010, before {base} starts to serve, from the tree of {version}" in said(checked)
     assert f"undo last 0009, when {base} is proven" in said(checked)
+    assert "Undo what the older version does not need" in {one["task"] for one in checked.tasks}
     assert (shop.snapshot(), shop.live()) == (files, serving)
     with shop.witness("database") as witness:
         witness.wait_until_flowing()

@@ -14,12 +14,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[4]
 SECRET = "Bearer 5b8c-0f1e"  # noqa: S105  # nobody's
-TELL = "{{ {'seen': seen, 'read': read | default({}), 'asked': asked | default({})} | to_json }}"
+TELL = "{{ {'seen': seen, 'read': read | default({}), 'asked': asked | default({}), 'misspelt': misspelt | default({})} | to_json }}"
 
 
-@pytest.fixture(name="told", scope="module")
-def _told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture(name="told", scope="module", params=["with pipelining", "without pipelining"])
+def _told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what each host has registered, and the whole output of the playbook, with all details, as ``output``."""
+    pipelining = str(request.param == "with pipelining")
     directory = tmp_path_factory.mktemp("parts")
     journal = {"state": "gathered", "state_dir": str(directory)}
     health = {
@@ -48,6 +49,7 @@ def _told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         {"baton.release.host_parts": "{{ parts[inventory_hostname] }}", "register": "seen"},
         {"baton.release.release_journal": journal, "register": "read", **here},
         {"baton.release.health_wait": health, "register": "asked", "failed_when": False, **here},
+        {"baton.release.health_wait": {**health, "dedline": 5}, "register": "misspelt", "failed_when": False, **here},
         {"ansible.builtin.copy": tell, "delegate_to": "localhost"},
     ]
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -65,8 +67,14 @@ def _told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         f"{directory}/hosts.json",
         f"{directory}/play.json",
     ]
+    variables = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": pipelining}
     played = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, capture_output=True, text=True, check=False
+        command,
+        cwd=ROOT,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert played.returncode == 0, played.stdout + played.stderr
     return {**{host: json.loads((directory / f"{host}.json").read_text()) for host in hosts}, "output": played.stdout}
@@ -109,7 +117,8 @@ def test_a_module_returns_itself_what_it_returns(told: dict[str, Any]) -> None:
     assert options[:3] == ["app_slot", "state", "deadline"]
 
 
-def test_a_secret_is_shown_nowhere(told: dict[str, Any]) -> None:
+def test_a_secret_is_shown_nowhere_also_where_an_option_is_wrong(told: dict[str, Any]) -> None:
+    assert "dedline" in told["here"]["misspelt"]["msg"]
     assert SECRET not in json.dumps(told["here"])
     assert SECRET not in told["output"]
-    assert told["output"].count("Authorization: VALUE_SPECIFIED_IN_NO_LOG_PARAMETER") == 2
+    assert told["output"].count("Authorization: VALUE_SPECIFIED_IN_NO_LOG_PARAMETER") == 3
