@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -15,6 +17,7 @@ from ansible_collections.baton.release.plugins.module_utils.errors import BatonE
 from ansible_collections.baton.release.plugins.module_utils.migration_tool import (
     Ended,
     NotThereYet,
+    Running,
     ToolSettings,
     mask,
     run,
@@ -44,6 +47,27 @@ def run_python(program: str, directory: Path, *, timeout: float = 10, secrets: f
         timeout=timeout,
         program=program,
     )
+
+
+def test_a_tool_that_is_no_longer_wanted_is_ended_before_it_goes_on(tmp_path: Path) -> None:
+    """Its standard input would tell it to, when it ends."""
+    program = "import pathlib, sys; sys.stdin.read(); pathlib.Path('went on').touch()"
+    argv = [sys.executable, "-c", program]
+    given = {
+        "project_dir": tmp_path,
+        "variables": dict(os.environ),
+        "secrets": frozenset[str](),
+        "stdin": subprocess.PIPE,
+    }
+    with Running(argv, **given) as waiting:  # type: ignore[arg-type]  # a mapping of them all
+        started = waiting._process
+        time.sleep(0.3)
+    assert started.returncode == -signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+    with Running(argv, **given) as wanted:  # type: ignore[arg-type]  # as above
+        wanted.go_on()
+        assert wanted.ended(10).returncode == 0
+    assert (tmp_path / "went on").exists()
 
 
 def test_later_env_files_win_and_the_environment_option_wins_over_them(tmp_path: Path) -> None:
