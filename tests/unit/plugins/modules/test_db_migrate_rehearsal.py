@@ -14,7 +14,7 @@ from ansible_collections.baton.release.plugins.module_utils.rehearsal_server imp
 
 from tests.unit.plugins.modules.alembic_tree import App, sql
 from tests.unit.plugins.modules.db_migrate_called import Called, Result
-from tests.unit.plugins.modules.migration_trees import DbmateTree, DjangoTree, KnexTree
+from tests.unit.plugins.modules.migration_trees import CommandTree, DbmateTree, DjangoTree, KnexTree
 
 if typing.TYPE_CHECKING:
     from tests.postgres import PostgresServer
@@ -181,9 +181,9 @@ def test_a_table_of_the_tool_with_a_name_of_its_own_has_to_be_named(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [DbmateTree, DjangoTree, KnexTree])
+@pytest.mark.parametrize("kind", [CommandTree, DbmateTree, DjangoTree, KnexTree])
 def test_other_tools_are_rehearsed_as_they_are(
-    kind: type[DbmateTree | DjangoTree | KnexTree], tmp_path: Path, postgres: PostgresServer, database: str, run: Run
+    kind: type[CommandTree | DbmateTree | DjangoTree | KnexTree], tmp_path: Path, postgres: PostgresServer, database: str, run: Run
 ) -> None:
     app = kind(tmp_path, postgres, database)
     run(app)
