@@ -183,7 +183,11 @@ def test_a_table_of_the_tool_with_a_name_of_its_own_has_to_be_named(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [CommandTree, DbmateTree, DjangoTree, KnexTree])
 def test_other_tools_are_rehearsed_as_they_are(
-    kind: type[CommandTree | DbmateTree | DjangoTree | KnexTree], tmp_path: Path, postgres: PostgresServer, database: str, run: Run
+    kind: type[CommandTree | DbmateTree | DjangoTree | KnexTree],
+    tmp_path: Path,
+    postgres: PostgresServer,
+    database: str,
+    run: Run,
 ) -> None:
     app = kind(tmp_path, postgres, database)
     run(app)
