@@ -67,7 +67,9 @@ def _told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         f"{directory}/hosts.json",
         f"{directory}/play.json",
     ]
-    variables = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": pipelining}
+    # The newest Ansible shows what a module was given only if it is told to.
+    shown = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_INJECT_INVOCATION": "True"}
+    variables = {**os.environ, **shown, "ANSIBLE_PIPELINING": pipelining}
     played = subprocess.run(
         command,
         cwd=ROOT,
