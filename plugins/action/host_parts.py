@@ -11,6 +11,7 @@ import contextlib
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible_collections.baton.release.plugins.modules.host_parts import ARGUMENT_SPEC
 from ansible_collections.baton.release.plugins.plugin_utils.on_host import OnHost
 
 __all__ = ["ActionModule"]
@@ -22,7 +23,9 @@ class ActionModule(OnHost):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        wanted = {name: options for name, options in self._task.args.items() if options}
+        # A misspelt part is nobody's answer.
+        _validation, given = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
+        wanted = {name: options for name, options in given.items() if options}
         if not wanted:
             return {**result, "skipped": True, "skip_reason": "this host has no part in it"}
         try:

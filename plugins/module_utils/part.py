@@ -29,8 +29,8 @@ class Part(typing.NamedTuple):
 
     argument_spec: dict[str, dict[str, typing.Any]]
     run: _Run
-    required_if: list[tuple[str, str, list[str]]] = []  # noqa: RUF012  # nobody changes it
-    mutually_exclusive: list[tuple[str, str]] = []  # noqa: RUF012  # nobody changes it
+    required_if: typing.Sequence[tuple[str, str, list[str]]] = ()
+    mutually_exclusive: typing.Sequence[tuple[str, str]] = ()
 
 
 def serve(part: Part) -> None:
@@ -59,7 +59,7 @@ def do(part: Part, options: Options, module: AnsibleModule) -> Result:
         # Nobody knows what of them is secret, and Ansible shows what a module was given.
         options.clear()
         return {"failed": True, "msg": f"the options are wrong: {error}"}
-    module.no_log_values |= _masked(validated._no_log_values)  # as AnsibleModule itself takes them from there
+    module.no_log_values |= _masked(validated._no_log_values)  # AnsibleModule itself takes them from there
     if validated.error_messages:
         return {"failed": True, "msg": f"the options are wrong: {'; '.join(validated.error_messages)}"}
     try:

@@ -18,7 +18,8 @@ description:
     are made of once in a run, and not once for each of them.
   - A part without options is left out. A host with several parts does them in the order of the options below.
   - What a part comes to is returned under its name, and judged by what comes later. The task itself does not fail, neither for a part that
-    fails nor for a host that does not answer, because only all answers together tell what that means.
+    fails nor for a host that does not answer, because only all answers together tell what that means. It does fail for a part that there
+    is not.
 extends_documentation_fragment:
   - baton.release.attributes
 attributes:

@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[4]
 SECRET = "Bearer 5b8c-0f1e"  # noqa: S105  # nobody's
-TELL = "{{ {'seen': seen, 'read': read | default({}), 'asked': asked | default({}), 'misspelt': misspelt | default({})} | to_json }}"
+NAMES = ("seen", "read", "asked", "misspelt", "unknown")
+TELL = f"{{{{ {{{', '.join(f'{name!r}: {name} | default({{}})' for name in NAMES)}}} | to_json }}}}"
 
 
 @pytest.fixture(name="told", scope="module", params=["with pipelining", "without pipelining"])
@@ -50,6 +51,12 @@ def _told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         {"baton.release.release_journal": journal, "register": "read", **here},
         {"baton.release.health_wait": health, "register": "asked", "failed_when": False, **here},
         {"baton.release.health_wait": {**health, "dedline": 5}, "register": "misspelt", "failed_when": False, **here},
+        {
+            "block": [{"baton.release.host_parts": {"lb_swich": {}}, "register": "unknown"}],
+            "rescue": [{"ansible.builtin.debug": {}}],
+            "any_errors_fatal": False,
+            **here,
+        },
         {"ansible.builtin.copy": tell, "delegate_to": "localhost"},
     ]
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -94,6 +101,12 @@ def test_a_part_that_fails_fails_nothing_else(told: dict[str, Any]) -> None:
     assert "app1 refuses connections" in seen["health_wait"]["msg"]
     assert seen["app_slot"]["failed"]
     assert "no_such_option" in seen["app_slot"]["msg"]
+
+
+def test_a_part_that_there_is_not_is_no_answer_but_an_error(told: dict[str, Any]) -> None:
+    unknown = told["here"]["unknown"]
+    assert "lb_swich" in unknown["msg"]
+    assert "lb_swich" not in unknown
 
 
 def test_of_a_host_that_does_not_answer_every_part_says_so(told: dict[str, Any]) -> None:
