@@ -55,7 +55,7 @@ def do(part: Part, options: Options, module: AnsibleModule) -> Result:
     )
     try:
         validated = checker.validate(options)
-    except TypeError as error:  # what Ansible has for a number where there should be suboptions
+    except (TypeError, ValueError, OverflowError) as error:  # as for a number where there should be suboptions, and for an infinite one
         # Nobody knows what of them is secret, and Ansible shows what a module was given.
         options.clear()
         return {"failed": True, "msg": f"the options are wrong: {error}"}
