@@ -55,7 +55,8 @@ def do(part: Part, options: Options, module: AnsibleModule) -> Result:
     )
     try:
         validated = checker.validate(options)
-    except (TypeError, ValueError, OverflowError) as error:  # as for a number where there should be suboptions, and for an infinite one
+    except (TypeError, ValueError, OverflowError) as error:
+        # Ansible falls over a number where there should be suboptions, and over an infinite one where there should be another.
         # Nobody knows what of them is secret, and Ansible shows what a module was given.
         options.clear()
         return {"failed": True, "msg": f"the options are wrong: {error}"}
